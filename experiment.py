@@ -1,0 +1,198 @@
+"""The command line: `python -m experiment --help`."""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import inspect
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hqnn_jax.config import BACKBONE_NAMES, CIRCUIT_NAMES, DATASET_NAMES, Config
+from hqnn_jax.config_loading import load_config
+from hqnn_jax.errors import HqnnError
+from hqnn_jax.progress import Progress
+
+if TYPE_CHECKING:
+    from hqnn_jax.evaluation.published import Published
+
+CONFIGS = Path(__file__).resolve().parent / "configs"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Hybrid quantum-classical image classifiers: train, evaluate, report.",
+    epilog="Exit codes: 0 done, 1 run failed or stopped, 2 wrong usage or configuration.",
+)
+
+RUN_HELP = """Train a model and write its report.
+
+Examples:
+
+    python -m experiment run configs/quickstart.yaml
+
+    python -m experiment run configs/bloodmnist_compact.yaml dataset.data_dir=DATA seeds=3
+
+    python -m experiment run configs/quickstart.yaml training.epochs=2 --out runs/short
+
+    python -m experiment run runs/short/config.yaml --out runs/short --resume
+
+A run folder's config.yaml repeats that run. KEY=VALUE changes any key of the configuration.
+"""
+
+EVALUATE_HELP = """Evaluate the stored checkpoints of a finished run again.
+
+Example:
+
+    python -m experiment evaluate runs/short --data-dir DATA
+"""
+
+REPORT_HELP = """Write the report of a finished run again, or compare several runs on one page.
+
+Examples:
+
+    python -m experiment report runs/short
+
+    python -m experiment report runs/quantum runs/matched --out comparison.html
+"""
+
+
+@app.command("run", help=RUN_HELP)
+def run_command(
+    config: Annotated[Path, typer.Argument(help="YAML file, e.g. configs/quickstart.yaml.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changed keys.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder; default: runs/NAME-DATE-TIME.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the unfinished run in --out.")
+    ] = False,
+) -> None:
+    """Train a model and write its report."""
+    settings = load_config(config, overrides or [])
+    if resume and out is None:
+        raise typer.BadParameter("--resume needs --out, the folder of the unfinished run")
+    if out is None:
+        now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        out = Path("runs") / f"{config.stem}-{now}"
+    from hqnn_jax.run import train
+    from hqnn_jax.run_folder import RunFolder
+
+    folder = RunFolder(out)
+    train(settings, folder, resume=resume, progress=Progress())
+    _write_report(folder.path, settings)
+    _print_summary(folder.path)
+
+
+@app.command("evaluate", help=EVALUATE_HELP)
+def evaluate_command(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder with datasets, if not where it was.")
+    ] = None,
+) -> None:
+    """Evaluate the stored checkpoints of a finished run again."""
+    from hqnn_jax.evaluation.finished_run import load_run
+    from hqnn_jax.run import Study, evaluate
+    from hqnn_jax.run_folder import RunFolder
+
+    finished = load_run(run)
+    settings = finished.config
+    if data_dir is not None:
+        dataset = settings.dataset.model_copy(update={"data_dir": data_dir})
+        settings = settings.model_copy(update={"dataset": dataset})
+    progress = Progress()
+    study = Study.load(settings, progress)
+    compile_seconds = finished.metrics["time"]["compile_s"]
+    evaluate(study, RunFolder(run), progress=progress, compile_seconds=compile_seconds)
+    _write_report(run, settings)
+    _print_summary(run)
+
+
+@app.command("report", help=REPORT_HELP)
+def report_command(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs.")],
+    out: Annotated[Path, typer.Option(help="Page to write when several runs are compared.")] = Path(
+        "comparison.html"
+    ),
+) -> None:
+    """Write the report of a finished run again, or compare several runs on one page."""
+    from hqnn_jax.evaluation.finished_run import load_run
+    from hqnn_jax.evaluation.report import compare_runs
+
+    if len(runs) > 1:
+        print(compare_runs(runs, out))
+        return
+    print(_write_report(runs[0], load_run(runs[0]).config))
+
+
+@app.command("list")
+def list_command() -> None:
+    """List configurations, datasets, circuits and backbones."""
+    from hqnn_jax.circuits import CIRCUITS
+
+    print("configs")
+    for path in sorted(CONFIGS.glob("*.yaml")):
+        first = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("#").strip()
+        print(f"  {path.stem:32} {first}")
+    print("datasets")
+    print("  " + ", ".join(DATASET_NAMES))
+    print("circuits (or package.module:function of your own)")
+    for name in CIRCUIT_NAMES:
+        print(f"  {name:32} {(inspect.getdoc(CIRCUITS[name]) or '').splitlines()[0]}")
+    print("backbones")
+    print("  " + ", ".join(BACKBONE_NAMES))
+
+
+def _published(config: Config) -> Published | None:
+    if config.evaluation.paper is None:
+        return None
+    return importlib.import_module(f"experiments.{config.evaluation.paper}").published(config)
+
+
+def _write_report(path: Path, config: Config) -> Path:
+    from hqnn_jax.evaluation.report import write_report
+    from hqnn_jax.models import build_circuit
+
+    figure = None
+    if config.model.middle == "quantum":
+        figure = build_circuit(config.model.circuit).draw()
+    return write_report(path, circuit_figure=figure, published=_published(config))
+
+
+def _print_summary(path: Path) -> None:
+    from hqnn_jax.evaluation.finished_run import load_run
+
+    metrics = load_run(path).metrics
+    for split in ("train", "validation", "test"):
+        accuracy, macro_f1 = metrics[split]["accuracy"], metrics[split]["macro_f1"]
+        low, high = metrics[split]["intervals"]["accuracy"]
+        print(
+            f"{split:10} accuracy {accuracy:.4f} (95 % interval {low:.4f}–{high:.4f}), "
+            f"macro F1 {macro_f1:.4f}"
+        )
+    print(f"report: {path / 'report.html'}")
+
+
+def main() -> int:
+    """Run the command line; return the exit code."""
+    try:
+        app(standalone_mode=True)
+    except HqnnError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("error: stopped at once; the last checkpoint is kept", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

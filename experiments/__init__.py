@@ -1,0 +1,1 @@
+"""One module per paper: which runs make its tables and figures, and what was published."""

@@ -1,0 +1,186 @@
+"""EfficientNet-B0 (Tan and Le 2019, arXiv 1905.11946, table 1), TensorFlow flavour.
+
+`SAME` padding as in TensorFlow and batch-norm epsilon 1e-3, the variant whose ImageNet weights
+timm publishes as `tf_efficientnet_b0`.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from hqnn_jax.backbones.layers import BatchNorm, Conv, DepthwiseConv
+
+
+class Stage(NamedTuple):
+    """Consecutive blocks of one shape; only the first one has the stride."""
+
+    repeats: int
+    expansion: int
+    out_features: int
+    kernel_size: int
+    stride: int
+
+
+# Stages 2 to 8 of table 1; strides and expansions from the MBConv names there.
+_STAGES = (
+    Stage(repeats=1, expansion=1, out_features=16, kernel_size=3, stride=1),
+    Stage(repeats=2, expansion=6, out_features=24, kernel_size=3, stride=2),
+    Stage(repeats=2, expansion=6, out_features=40, kernel_size=5, stride=2),
+    Stage(repeats=3, expansion=6, out_features=80, kernel_size=3, stride=2),
+    Stage(repeats=3, expansion=6, out_features=112, kernel_size=5, stride=1),
+    Stage(repeats=4, expansion=6, out_features=192, kernel_size=5, stride=2),
+    Stage(repeats=1, expansion=6, out_features=320, kernel_size=3, stride=1),
+)
+_STEM_FEATURES = 32
+_NUM_FEATURES = 1280
+_SQUEEZE_RATIO = 4
+
+# The official code draws normal values with variance 2 / fan_out, where fan_out of a depthwise
+# kernel is its area; for that kernel's shape the area is what Flax calls fan_in.
+_CONV_INIT = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
+_DEPTHWISE_INIT = nnx.initializers.variance_scaling(2.0, "fan_in", "normal")
+
+
+def _batch_norm(features: int) -> BatchNorm:
+    return BatchNorm(features, momentum=0.99, epsilon=1e-3)
+
+
+class SqueezeExcitation(nnx.Module):
+    """Channel attention from the image's mean (Hu et al. 2018, arXiv 1709.01507)."""
+
+    def __init__(self, features: int, reduced_features: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+        """Squeeze `features` channels to `reduced_features` and back."""
+        self.reduce = Conv(features, reduced_features, 1, use_bias=True, dtype=dtype, rngs=rngs)
+        self.expand = Conv(reduced_features, features, 1, use_bias=True, dtype=dtype, rngs=rngs)
+
+    def __call__(
+        self, x: Float[Array, "batch height width features"]
+    ) -> Float[Array, "batch height width features"]:
+        """Scale each channel by its gate in (0, 1)."""
+        gate = self.expand(jax.nn.swish(self.reduce(x.mean((1, 2), keepdims=True))))
+        return x * jax.nn.sigmoid(gate)
+
+
+class MBConv(nnx.Module):
+    """Inverted residual block: expand, depthwise, squeeze-and-excite, project.
+
+    The expansion is left out where `expansion` is 1; the input is added where the block keeps its
+    shape.
+    """
+
+    def __init__(
+        self, in_features: int, stage: Stage, stride: int, *, dtype: DTypeLike, rngs: nnx.Rngs
+    ):
+        """Build one block of `stage` with its own `stride`."""
+        features = in_features * stage.expansion
+        self.expand_conv: Conv | None = nnx.data(None)
+        self.expand_norm: BatchNorm | None = nnx.data(None)
+        if stage.expansion != 1:
+            self.expand_conv = Conv(
+                in_features, features, 1, kernel_init=_CONV_INIT, dtype=dtype, rngs=rngs
+            )
+            self.expand_norm = _batch_norm(features)
+        self.depthwise_conv = DepthwiseConv(
+            features,
+            stage.kernel_size,
+            stride=stride,
+            kernel_init=_DEPTHWISE_INIT,
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.depthwise_norm = _batch_norm(features)
+        self.squeeze_excitation = SqueezeExcitation(
+            features, max(1, in_features // _SQUEEZE_RATIO), dtype=dtype, rngs=rngs
+        )
+        self.project_conv = Conv(
+            features, stage.out_features, 1, kernel_init=_CONV_INIT, dtype=dtype, rngs=rngs
+        )
+        self.project_norm = _batch_norm(stage.out_features)
+        self.has_residual = stride == 1 and in_features == stage.out_features
+
+    def __call__(
+        self, x: Float[Array, "batch height width in_features"]
+    ) -> Float[Array, "batch out_height out_width out_features"]:
+        """Apply the block."""
+        hidden = x
+        if self.expand_conv is not None and self.expand_norm is not None:
+            hidden = jax.nn.swish(self.expand_norm(self.expand_conv(hidden)))
+        hidden = jax.nn.swish(self.depthwise_norm(self.depthwise_conv(hidden)))
+        hidden = self.project_norm(self.project_conv(self.squeeze_excitation(hidden)))
+        return x + hidden if self.has_residual else hidden
+
+
+class EfficientNetB0(nnx.Module):
+    """EfficientNet-B0: 1280 features an image, 4,007,548 parameters without the classifier.
+
+    Any image size works; the published one is 224 pixels.
+
+    Attributes:
+        num_features: 1280.
+        blocks: the blocks, stage by stage.
+        classifier: linear layer to class logits, or None.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 3,
+        num_classes: int | None = None,
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        """Build the network; with `num_classes` a call returns logits instead of features."""
+        self.num_features = _NUM_FEATURES
+        self.stem_conv = Conv(
+            in_channels,
+            _STEM_FEATURES,
+            3,
+            stride=2,
+            kernel_init=_CONV_INIT,
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.stem_norm = _batch_norm(_STEM_FEATURES)
+        self.blocks: nnx.List[MBConv] = nnx.List([])
+        features = _STEM_FEATURES
+        for stage in _STAGES:
+            for index in range(stage.repeats):
+                stride = stage.stride if index == 0 else 1
+                self.blocks.append(MBConv(features, stage, stride, dtype=dtype, rngs=rngs))
+                features = stage.out_features
+        self.head_conv = Conv(
+            features, _NUM_FEATURES, 1, kernel_init=_CONV_INIT, dtype=dtype, rngs=rngs
+        )
+        self.head_norm = _batch_norm(_NUM_FEATURES)
+        self.classifier = (
+            nnx.data(None)
+            if num_classes is None
+            else nnx.Linear(_NUM_FEATURES, num_classes, rngs=rngs)
+        )
+        self.dtype = jnp.dtype(dtype)
+
+    def __call__(
+        self, images: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch num_features"] | Float[Array, "batch num_classes"]:
+        """Features after global average pooling (or logits) of normalised images, float32 at least.
+
+        The images are expected as the weights' training data were normalised; `load_pretrained`
+        returns that mean and standard deviation.
+        """
+        x = jax.nn.swish(self.stem_norm(self.stem_conv(images.astype(self.dtype))))
+        for block in self.blocks:
+            x = block(x)
+        x = jax.nn.swish(self.head_norm(self.head_conv(x)))
+        features = x.mean((1, 2), dtype=jnp.promote_types(self.dtype, jnp.float32))
+        return features if self.classifier is None else self.classifier(features)
+
+
+def block_positions() -> tuple[tuple[int, int], ...]:
+    """(stage, index within the stage) of each entry of `EfficientNetB0.blocks`, from zero."""
+    return tuple(
+        (number, index) for number, stage in enumerate(_STAGES) for index in range(stage.repeats)
+    )

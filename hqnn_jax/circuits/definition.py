@@ -1,0 +1,175 @@
+"""The definition of a circuit, from which every engine works."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike, DTypeLike
+from jaxtyping import Array, Float, PRNGKeyArray, UInt32
+from matplotlib.figure import Figure
+
+from hqnn_jax.circuits.angles import AngleFunction
+from hqnn_jax.circuits.capture import QuantumFunction, capture, queue
+from hqnn_jax.circuits.gates import Gate, Observable
+from hqnn_jax.errors import CircuitError
+
+
+@dataclass(frozen=True, eq=False)
+class Circuit:
+    """A parameterised quantum circuit: static structure only, hashed by identity.
+
+    Make one with `Circuit.from_function`. Wire 0 is the most significant bit, as in PennyLane.
+
+    Attributes:
+        name: name used in messages and reports.
+        num_qubits: number of qubits.
+        num_features: number of features of one sample.
+        weights_shape: shape of the trainable weights.
+        gates: the gates after decomposition, in order.
+        observables: one observable per output.
+        angles: pure function (features, weights) -> angles of the gates, with what each of them
+            depends on.
+        function: the quantum function the circuit was captured from.
+    """
+
+    name: str
+    num_qubits: int
+    num_features: int
+    weights_shape: tuple[int, ...]
+    gates: tuple[Gate, ...]
+    observables: tuple[Observable, ...]
+    angles: AngleFunction
+    function: QuantumFunction
+
+    @classmethod
+    def from_function(
+        cls,
+        function: QuantumFunction,
+        *,
+        num_qubits: int,
+        num_features: int,
+        weights_shape: tuple[int, ...],
+        name: str | None = None,
+    ) -> "Circuit":
+        """Capture a PennyLane quantum function.
+
+        Args:
+            function: `function(features, weights)` of one sample, with features of shape
+                [num_features] and weights of shape `weights_shape`. It queues gates and templates
+                and returns `qml.expval` of Pauli words or of their real combinations,
+                `qml.probs(wires=...)` of at most 8 wires, or a list of these. Which gates it
+                applies must not depend on values of features or weights.
+            num_qubits: number of qubits; wires are 0 to num_qubits - 1.
+            num_features: number of features of one sample; 0 for a circuit without data.
+            weights_shape: shape of the weights.
+            name: name for messages and reports; the function's name if not given.
+
+        Raises:
+            CircuitError: the function cannot be captured (mid-circuit measurement, sampling,
+                a gate without decomposition, a wire out of range, no measurement, a gate choice
+                that depends on inputs); the message names the operation and the reason.
+        """
+        name = name or getattr(function, "__name__", "circuit")
+        if num_qubits < 1 or num_features < 0 or any(size < 0 for size in weights_shape):
+            raise CircuitError(
+                f"Circuit '{name}': num_qubits={num_qubits}, num_features={num_features}, "
+                f"weights_shape={weights_shape}; expected at least one qubit and no negative size"
+            )
+        captured = capture(
+            function,
+            name=name,
+            num_qubits=num_qubits,
+            num_features=num_features,
+            weights_shape=tuple(weights_shape),
+        )
+        return cls(
+            name=name,
+            num_qubits=num_qubits,
+            num_features=num_features,
+            weights_shape=tuple(weights_shape),
+            gates=captured.gates,
+            observables=captured.observables,
+            angles=captured.angles,
+            function=function,
+        )
+
+    @property
+    def num_weights(self) -> int:
+        """Number of trainable weights."""
+        return int(np.prod(self.weights_shape))
+
+    @property
+    def num_outputs(self) -> int:
+        """Number of outputs for one sample."""
+        return len(self.observables)
+
+    def to_jax(
+        self, engine: str = "auto"
+    ) -> Callable[[ArrayLike, ArrayLike], Float[Array, "batch outputs"]]:
+        """Return the circuit as a compiled pure function of a batch.
+
+        The function is `f(weights[weights_shape], features[batch, num_features]) ->
+        [batch, num_outputs]`, to be used under `jit`, `vmap` and any order of `grad`. Its
+        arithmetic and output have the promoted dtype of the inputs, float32 at least: bfloat16
+        inputs are computed in float32. Angles are in radians. It raises CircuitError for inputs
+        of the wrong shape.
+
+        Args:
+            engine: how to evaluate, one of `hqnn_jax.circuits.engines.ENGINES`; `auto` picks the
+                fastest that applies.
+
+        Raises:
+            CircuitError: there is no such engine.
+        """
+        # Imported here because every engine works from the class defined in this module.
+        from hqnn_jax.circuits import engines
+
+        evaluate = engines.build(self, engine)
+
+        @jax.jit
+        def evaluate_batch(
+            weights: ArrayLike, features: ArrayLike
+        ) -> Float[Array, "batch outputs"]:
+            weights, features = jnp.asarray(weights), jnp.asarray(features)
+            self._check_shapes(weights.shape, features.shape)
+            dtype = jnp.result_type(weights, features, jnp.float32)
+            return evaluate(weights.astype(dtype), features.astype(dtype))
+
+        return evaluate_batch
+
+    def _check_shapes(self, weights: tuple[int, ...], features: tuple[int, ...]) -> None:
+        if weights != self.weights_shape:
+            raise CircuitError(
+                f"Circuit '{self.name}': weights have shape {weights}, expected "
+                f"{self.weights_shape}"
+            )
+        if len(features) != 2 or features[1] != self.num_features:
+            raise CircuitError(
+                f"Circuit '{self.name}': features have shape {features}, expected "
+                f"(batch, {self.num_features})"
+            )
+
+    def init_weights(
+        self, key: PRNGKeyArray | UInt32[Array, "2"], dtype: DTypeLike = jnp.float32
+    ) -> Float[Array, "..."]:
+        """Draw initial weights uniformly from [0, 2π), in radians, with shape `weights_shape`.
+
+        Source: random initial circuits of McClean et al., arXiv:1803.11173, whose rotation angles
+        are uniform in [0, 2π).
+        """
+        return jax.random.uniform(key, self.weights_shape, dtype, 0.0, 2 * jnp.pi)
+
+    def draw(self) -> Figure:
+        """Draw the circuit as written, templates expanded one level, as a matplotlib figure."""
+        import matplotlib.pyplot as plt
+        import pennylane as qml
+
+        tape = queue(
+            self.function, np.zeros(self.num_features), np.zeros(self.weights_shape), self.name
+        )
+        figure, _ = qml.drawer.tape_mpl(tape.expand(depth=1), wire_order=range(self.num_qubits))
+        # The caller owns the figure; pyplot must not keep it alive or show it.
+        plt.close(figure)
+        return figure

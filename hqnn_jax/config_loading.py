@@ -1,0 +1,147 @@
+"""Reading a configuration from YAML and the command line, with one-line errors."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import yaml
+from pydantic import BaseModel
+
+from hqnn_jax.config import Config
+from hqnn_jax.errors import ConfigurationError
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads `1e-3` as a number (YAML 1.1 asks for `1.0e-3`)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} appears twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def _parse_yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        detail = " ".join(str(error).split())
+        raise ConfigurationError(f"{where}: not valid YAML: {detail}") from error
+
+
+def _apply_override(data: dict[str, Any], override: str) -> tuple[str, ...]:
+    key, separator, text = override.partition("=")
+    path = tuple(key.strip().split("."))
+    if not separator or not all(path):
+        raise ConfigurationError(
+            f"override {override!r}: expected key=value, for example training.epochs=20"
+        )
+    node = data
+    for part in path[:-1]:
+        child = node.get(part)
+        if child is None:
+            child = node[part] = {}
+        if not isinstance(child, dict):
+            raise ConfigurationError(f"override {override!r}: {part!r} is a value, not a section")
+        node = child
+    node[path[-1]] = _parse_yaml(text, f"override {override!r}")
+    return path
+
+
+def _all_keys(section: type[BaseModel] = Config, prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in section.model_fields.items():
+        keys.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += _all_keys(field.annotation, f"{prefix}{name}.")
+    return keys
+
+
+def _closest_key(key: str) -> str:
+    keys = _all_keys()
+    close = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
+    if not close:
+        last = key.rpartition(".")[2]
+        by_last = {name.rpartition(".")[2]: name for name in reversed(keys)}
+        close = [by_last[m] for m in difflib.get_close_matches(last, by_last, n=1, cutoff=0.6)]
+    return f"; the closest valid key is {close[0]!r}" if close else ""
+
+
+def _related(key: str, other: str) -> bool:
+    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
+
+
+def _describe(error: pydantic.ValidationError, where: str, overridden: set[str]) -> str:
+    """Return one line for the first problem, and how many there are."""
+    first = error.errors()[0]
+    valid = set(_all_keys())
+    parts: list[str] = []
+    # Below a valid leaf, pydantic's location continues with union branches and indices.
+    for part in map(str, first["loc"]):
+        if parts and ".".join(parts) in valid and ".".join([*parts, part]) not in valid:
+            if first["type"] == "extra_forbidden":
+                parts.append(part)
+            break
+        parts.append(part)
+    key = ".".join(parts) or "(top level)"
+    source = "command line" if any(_related(key, o) for o in overridden) else where
+    if first["type"] == "extra_forbidden":
+        text = f"{source}: unknown key {key!r}{_closest_key(key)}"
+    elif first["type"] == "missing":
+        text = f"{source}: missing key {key!r}"
+    else:
+        message = first["msg"].removeprefix("Value error, ")
+        message = message[0].lower() + message[1:]
+        given = json.dumps(first["input"], default=str)
+        got = f"; got {given}" if len(given) < 80 else ""
+        text = f"{source}: {key}: {message}{got}"
+    more = error.error_count() - 1
+    return text + (f" (and {more} more problem{'s' * (more > 1)})" if more else "")
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read, override and validate a configuration.
+
+    **Arguments:**
+
+    - `path`: a YAML file, for example `configs/quickstart.yaml` or a run's `config.yaml`.
+    - `overrides`: `section.key=value` strings; the value is read as YAML.
+
+    **Returns:** the validated, frozen configuration.
+
+    **Raises:** `ConfigurationError`, one line naming the file, the key, what was expected and
+    the closest valid key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise ConfigurationError(
+            f"{path}: cannot read the configuration: {reason}; "
+            "`python -m experiment list` names the shipped ones"
+        ) from error
+    data = _parse_yaml(text, str(path))
+    if not isinstance(data, dict):
+        raise ConfigurationError(f"{path}: expected sections (dataset, model, …), got {data!r:.60}")
+    overridden = {".".join(_apply_override(data, override)) for override in overrides}
+    try:
+        # JSON mode: strict about types, yet lists become tuples and strings become paths.
+        return Config.model_validate_json(json.dumps(data, default=str), strict=True)
+    except pydantic.ValidationError as error:
+        raise ConfigurationError(_describe(error, str(path), overridden)) from error

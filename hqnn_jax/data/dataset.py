@@ -1,0 +1,127 @@
+"""An image classification dataset on the host: three splits and what is known about them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int, Int32, UInt8
+
+from hqnn_jax.data.leakage import SharedImages, shared_images
+from hqnn_jax.errors import DataError
+
+SPLIT_NAMES = ("train", "validation", "test")
+
+Progress = Callable[[str, int, int], None]
+"""`progress(what, done, total)`: what is under way, how much is done, and of how much (0: unknown).
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images and labels of one split."""
+
+    images: UInt8[np.ndarray, "num_images height width channels"]
+    labels: Int32[np.ndarray, " num_images"]
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """Three splits of one image classification task, in host memory."""
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    class_names: tuple[str, ...]
+    """Name of class k at position k; labels are 0 … len(class_names) - 1."""
+    licence: str
+    citation: str
+    synthetic: bool
+    """True where the images were drawn by a program; such figures say nothing about patients."""
+    fingerprint: str
+    """SHA-256 (hex) over shape and bytes of images and labels of the three splits, in order."""
+    shared_images: tuple[SharedImages, ...]
+    """Byte-identical images for each pair of splits."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the task."""
+        return len(self.class_names)
+
+    def splits(self) -> dict[str, Split]:
+        """Return the splits by name, in the order train, validation, test."""
+        return {name: getattr(self, name) for name in SPLIT_NAMES}
+
+
+def make_dataset(
+    splits: Mapping[str, Split],
+    *,
+    name: str,
+    class_names: tuple[str, ...],
+    licence: str,
+    citation: str,
+    synthetic: bool,
+) -> ImageDataset:
+    """Return the dataset of these splits with its fingerprint and leakage counts.
+
+    Args:
+        splits: exactly `train`, `validation` and `test`.
+        name: name of the dataset in the configuration.
+        class_names: one name per class.
+        licence: licence of the images.
+        citation: whom to cite.
+        synthetic: whether a program drew the images.
+    """
+    ordered = {key: splits[key] for key in SPLIT_NAMES}
+    return ImageDataset(
+        name=name,
+        **ordered,
+        class_names=class_names,
+        licence=licence,
+        citation=citation,
+        synthetic=synthetic,
+        fingerprint=_fingerprint(ordered),
+        shared_images=shared_images(
+            {key: split.images for key, split in ordered.items()},
+            {key: split.labels for key, split in ordered.items()},
+        ),
+    )
+
+
+def _fingerprint(splits: Mapping[str, Split]) -> str:
+    digest = hashlib.sha256()
+    for split in splits.values():
+        for array in (split.images, split.labels):
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def class_weights(
+    labels: Int[np.ndarray, " num_images"], num_classes: int
+) -> Float32[np.ndarray, " num_classes"]:
+    """Return inverse-frequency class weights N / (K·n_k) (radhi2025).
+
+    They average to 1 over the images, so a weighted loss keeps its scale.
+
+    Args:
+        labels: the training labels, 0 … num_classes - 1.
+        num_classes: K.
+
+    Raises:
+        DataError: where a class has no image, so that its weight would be infinite.
+    """
+    counts = np.bincount(labels, minlength=num_classes)
+    if len(counts) > num_classes or not counts.all():
+        raise DataError(
+            f"class weights: expected images of every class 0 to {num_classes - 1} in the training "
+            f"split, found counts {counts.tolist()}; set training.class_weights=none"
+        )
+    return (len(labels) / (num_classes * counts)).astype(np.float32)

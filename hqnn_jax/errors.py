@@ -1,0 +1,42 @@
+"""Errors whose message is written for the user.
+
+Each message is one line: what is wrong, where, what was expected, what to do. The command line
+prints it without a traceback and exits with `exit_code`; anything else that escapes is a bug and
+keeps its traceback.
+"""
+
+
+class HqnnError(Exception):
+    """Base class of every error a user can cause or repair."""
+
+    exit_code = 1
+
+
+class ConfigurationError(HqnnError):
+    """A configuration file, override or command line that cannot be accepted."""
+
+    exit_code = 2
+
+
+class DataError(HqnnError):
+    """A dataset that is missing, damaged or inconsistent with its description."""
+
+
+class PretrainedWeightsError(HqnnError):
+    """A weight file that is missing or does not fit the architecture."""
+
+
+class CircuitError(HqnnError):
+    """A quantum function that cannot be captured or evaluated as asked."""
+
+
+class RunFolderError(HqnnError):
+    """An output folder that cannot be used, or holds something that must not be overwritten."""
+
+
+class CheckpointError(HqnnError):
+    """A checkpoint that is damaged or belongs to another configuration."""
+
+
+class TrainingError(HqnnError):
+    """Training that cannot go on (non-finite loss, for example)."""

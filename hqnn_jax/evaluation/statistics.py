@@ -1,0 +1,218 @@
+"""Bootstrap intervals, and the weighted metrics that make them fast.
+
+A bootstrap resample of N samples is a vector of N counts that add to N. Every metric here takes
+such counts for all resamples at once, so 1000 resamples cost a few array passes and no Python
+loop over resamples. With all counts equal to one they are the ordinary metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float, Int, Integer, Num
+
+CONFUSION_METRICS = ("accuracy", "macro_f1", "weighted_f1", "cohen_kappa")
+CLASS_METRICS = ("precision", "recall", "f1")
+_ELEMENTS_PER_CHUNK = 2_000_000
+"""Resamples are drawn in blocks of about this many counts, to bound memory (16 MB a block)."""
+
+
+def _ratio(
+    numerator: Float[np.ndarray, "*shape"], denominator: Float[np.ndarray, "*shape"]
+) -> Float[np.ndarray, "*shape"]:
+    """Divide, with 0 where the denominator is 0 (scikit-learn's `zero_division=0`)."""
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0)
+
+
+def confusion_metrics(
+    confusion: Num[np.ndarray, "*resamples classes classes"],
+) -> dict[str, np.ndarray]:
+    """Compute every metric that depends on the confusion matrix alone.
+
+    **Arguments:**
+
+    - `confusion`: counts, true class along axis -2, predicted class along axis -1.
+
+    **Returns:** `accuracy`, `macro_f1`, `weighted_f1`, `cohen_kappa` (Cohen, 1960) of shape
+    `[*resamples]`, and `precision`, `recall`, `f1` of shape `[*resamples, classes]`; float64
+    fractions. A quotient 0 / 0 is 0, as in scikit-learn with `zero_division=0`; kappa is NaN
+    where labels and predictions all are of one class.
+    """
+    counts = confusion.astype(np.float64)
+    hits = np.diagonal(counts, axis1=-2, axis2=-1).copy()
+    actual, predicted = counts.sum(axis=-1), counts.sum(axis=-2)
+    total = actual.sum(axis=-1)
+    f1 = _ratio(2 * hits, actual + predicted)
+    # Kept in counts: equality of integers decides exactly where kappa is undefined.
+    chance = (actual * predicted).sum(axis=-1)
+    undefined = chance == total**2
+    kappa = (total * hits.sum(axis=-1) - chance) / np.where(undefined, np.nan, total**2 - chance)
+    return {
+        "accuracy": np.asarray(hits.sum(axis=-1) / total),
+        "macro_f1": np.asarray(f1.mean(axis=-1)),
+        "weighted_f1": np.asarray((f1 * actual).sum(axis=-1) / total),
+        "cohen_kappa": np.asarray(kappa),
+        "precision": _ratio(hits, predicted),
+        "recall": _ratio(hits, actual),
+        "f1": f1,
+    }
+
+
+def roc_auc_of_class(
+    scores: Float[np.ndarray, " samples"],
+    positive: np.ndarray,
+    counts: Num[np.ndarray, "resamples samples"],
+) -> Float[np.ndarray, " resamples"]:
+    """Compute the area under the ROC curve of one class for every resample.
+
+    The area is the Mann-Whitney statistic: the share of (positive, negative) pairs in which the
+    positive has the higher score, ties counting one half (Hanley and McNeil, 1982).
+
+    **Arguments:**
+
+    - `scores`: score of the class for every sample.
+    - `positive`: bool[samples], whether the sample is of the class.
+    - `counts`: how often each resample contains each sample.
+
+    **Returns:** float64 areas; NaN where a resample has no positive or no negative.
+    """
+    negatives = np.flatnonzero(~positive)
+    negatives = negatives[np.argsort(scores[negatives], kind="stable")]
+    positives = np.flatnonzero(positive)
+    below = np.searchsorted(scores[negatives], scores[positives], side="left")
+    up_to = np.searchsorted(scores[negatives], scores[positives], side="right")
+    cumulative = np.zeros((len(counts), len(negatives) + 1))
+    np.cumsum(np.take(counts, negatives, axis=1), axis=1, out=cumulative[:, 1:])
+    weights = np.take(counts, positives, axis=1).astype(np.float64)
+    # Mean of "strictly below" and "below or tied": a tie counts one half.
+    wins = np.take(cumulative, below, axis=1) + np.take(cumulative, up_to, axis=1)
+    pairs = weights.sum(axis=1) * cumulative[:, -1]
+    undefined = pairs == 0
+    return np.asarray(
+        np.einsum("rp,rp->r", weights, wins) / (2 * np.where(undefined, np.nan, pairs))
+    )
+
+
+def roc_auc(
+    probabilities: Float[np.ndarray, "samples classes"],
+    labels: Integer[np.ndarray, " samples"],
+    counts: Num[np.ndarray, "resamples samples"],
+) -> Float[np.ndarray, " resamples"]:
+    """Compute the area under the ROC curve for every resample.
+
+    Two classes: the area of class 1. More: the unweighted mean of the one-vs-rest areas over the
+    classes for which it is defined, that is, those present in the resample.
+
+    **Arguments:** as `roc_auc_of_class`, with one column of `probabilities` per class.
+
+    **Returns:** float64 areas; NaN where it is defined for no class.
+    """
+    num_classes = probabilities.shape[1]
+    classes = range(1, 2) if num_classes == 2 else range(num_classes)
+    areas = np.stack([roc_auc_of_class(probabilities[:, c], labels == c, counts) for c in classes])
+    defined = ~np.isnan(areas)
+    sums, present = np.where(defined, areas, 0.0).sum(axis=0), defined.sum(axis=0)
+    return np.asarray(sums / np.where(present == 0, np.nan, present))
+
+
+def calibration_bins(
+    confidence: Float[np.ndarray, " samples"], num_bins: int
+) -> Int[np.ndarray, " samples"]:
+    """Return the index of the equal-width bin (lower, upper] of [0, 1] of each confidence."""
+    return np.clip(np.ceil(confidence * num_bins).astype(np.int64) - 1, 0, num_bins - 1)
+
+
+def expected_calibration_error(
+    probabilities: Float[np.ndarray, "samples classes"],
+    labels: Integer[np.ndarray, " samples"],
+    counts: Num[np.ndarray, "resamples samples"],
+    *,
+    num_bins: int,
+) -> Float[np.ndarray, " resamples"]:
+    """Compute the expected calibration error for every resample.
+
+    The mean over equal-width bins of |accuracy - mean confidence|, weighted by the samples in the
+    bin; the confidence is the highest probability (Guo et al., 2017, equation 3).
+
+    **Arguments:**
+
+    - `probabilities`, `labels`: the predictions and the true classes.
+    - `counts`: how often each resample contains each sample.
+    - `num_bins`: number of bins of [0, 1].
+
+    **Returns:** float64 errors as fractions.
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    excess = (probabilities.argmax(axis=1) == labels) - confidence
+    gap_of_bin = np.zeros((len(labels), num_bins))
+    gap_of_bin[np.arange(len(labels)), calibration_bins(confidence, num_bins)] = excess
+    weights = counts.astype(np.float64)
+    return np.abs(weights @ gap_of_bin).sum(axis=1) / weights.sum(axis=1)
+
+
+def _resamples(
+    num_samples: int, num_resamples: int, rng: np.random.Generator
+) -> Iterator[Int[np.ndarray, "block samples"]]:
+    """Yield blocks of bootstrap resamples, as counts of every sample."""
+    block = max(1, _ELEMENTS_PER_CHUNK // num_samples)
+    for start in range(0, num_resamples, block):
+        rows = min(block, num_resamples - start)
+        draws = rng.integers(0, num_samples, size=(rows, num_samples))
+        draws += num_samples * np.arange(rows)[:, None]
+        counts = np.bincount(draws.ravel(), minlength=rows * num_samples)
+        yield counts.reshape(rows, num_samples)
+
+
+def bootstrap(
+    probabilities: Float[np.ndarray, "samples classes"],
+    labels: Integer[np.ndarray, " samples"],
+    confusion: Integer[np.ndarray, "classes classes"],
+    *,
+    num_resamples: int,
+    num_bins: int,
+    seed: int,
+) -> dict[str, np.ndarray]:
+    """Draw the bootstrap distribution of every metric (Efron, 1979).
+
+    Samples are drawn with replacement. A resample changes the confusion matrix by a multinomial
+    draw over its cells, so those metrics are resampled there, which is exact; the area under the
+    ROC curve and the calibration error are computed from counts of the samples.
+
+    **Arguments:**
+
+    - `probabilities`, `labels`: the predictions and the true classes.
+    - `confusion`: their confusion matrix, true class first.
+    - `num_resamples`: number of resamples.
+    - `num_bins`: number of bins of the calibration error.
+    - `seed`: equal seeds give equal distributions.
+
+    **Returns:** the keys of `confusion_metrics`, `roc_auc` and `expected_calibration_error`, each
+    `[num_resamples]` or `[num_resamples, classes]`; NaN where a metric is undefined.
+    """
+    rng = np.random.default_rng(seed)
+    total = int(confusion.sum())
+    cells = rng.multinomial(total, confusion.ravel() / total, size=num_resamples)
+    drawn = confusion_metrics(cells.reshape(num_resamples, *confusion.shape))
+    areas, errors = [], []
+    for counts in _resamples(total, num_resamples, rng):
+        areas.append(roc_auc(probabilities, labels, counts))
+        errors.append(expected_calibration_error(probabilities, labels, counts, num_bins=num_bins))
+    drawn["roc_auc"] = np.concatenate(areas)
+    drawn["expected_calibration_error"] = np.concatenate(errors)
+    return drawn
+
+
+def percentile_interval(
+    values: Float[np.ndarray, " resamples"], *, level: float = 0.95
+) -> list[float] | None:
+    """Return the central percentile interval `[lower, upper]` of a bootstrap distribution.
+
+    Undefined (NaN) resamples are left out; None where every resample is undefined.
+    """
+    defined = values[~np.isnan(values)]
+    if not defined.size:
+        return None
+    tail = (1 - level) / 2
+    lower, upper = np.quantile(defined, [tail, 1 - tail])
+    return [float(lower), float(upper)]

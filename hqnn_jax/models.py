@@ -1,0 +1,301 @@
+"""The hybrid classifier: backbone -> processor -> middle -> classifier, and its parameter groups.
+
+The Flax NNX module is split once into graph definitions (static) and arrays; everything that is
+compiled sees plain nested dictionaries of arrays.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Key, PyTree
+
+from hqnn_jax.backbones.cnn import FiveLayerCNN
+from hqnn_jax.backbones.compact import CompactResNet
+from hqnn_jax.backbones.efficientnet import EfficientNetB0
+from hqnn_jax.backbones.layers import BatchNorm
+from hqnn_jax.backbones.pretrained import TF_EFFICIENTNET_B0_REPOSITORY, load_pretrained
+from hqnn_jax.circuits import CIRCUITS, Circuit
+from hqnn_jax.config import BackboneConfig, CircuitConfig, MlpConfig, ModelConfig
+from hqnn_jax.errors import CircuitError, ConfigurationError
+from hqnn_jax.matched import MatchedLayer
+
+Group = Literal["backbone", "circuit", "classical"]
+Backbone = CompactResNet | FiveLayerCNN | EfficientNetB0
+GROUPS: tuple[Group, ...] = ("backbone", "circuit", "classical")
+
+
+class Mlp(nnx.Module):
+    """Linear (+ BatchNorm) + ReLU + Dropout, once per width."""
+
+    def __init__(self, num_inputs: int, config: MlpConfig, *, rngs: nnx.Rngs):
+        """Build the layers; `num_outputs` is the last width, or `num_inputs` without layers."""
+        widths = (num_inputs, *config.widths)
+        self.num_outputs = widths[-1]
+        self.linears = nnx.List(nnx.Linear(i, o, rngs=rngs) for i, o in itertools.pairwise(widths))
+        # Momentum 0.9 is torch's 0.1: the papers use torch's default.
+        self.norms = (
+            nnx.List(BatchNorm(width, momentum=0.9, epsilon=1e-5) for width in config.widths)
+            if config.batch_norm
+            else nnx.List([])
+        )
+        self.dropouts = nnx.List(nnx.Dropout(rate) for rate in config.dropout_rates())
+
+    def __call__(
+        self, x: Float[Array, "batch num_inputs"], rngs: nnx.Rngs | None = None
+    ) -> Float[Array, "batch num_outputs"]:
+        """Apply the layers; `rngs` is needed in training mode where a dropout rate is not zero."""
+        for index, linear in enumerate(self.linears):
+            x = linear(x)
+            if len(self.norms):
+                x = self.norms[index](x)
+            x = self.dropouts[index](nnx.relu(x), rngs=rngs)
+        return x
+
+
+class QuantumLayer(nnx.Module):
+    """A variational circuit with trainable weights, evaluated by one of the engines."""
+
+    def __init__(self, circuit: Circuit, engine: str, *, rngs: nnx.Rngs):
+        """Draw the initial weights the circuit prescribes."""
+        self.weights = nnx.Param(circuit.init_weights(rngs.params()))
+        self.evaluate = circuit.to_jax(engine=engine)
+
+    def __call__(
+        self, features: Float[Array, "batch num_features"]
+    ) -> Float[Array, "batch num_outputs"]:
+        """Return the circuit's expectation values; features are angles in radians."""
+        return self.evaluate(self.weights[...], features)
+
+
+class HybridClassifier(nnx.Module):
+    """Backbone -> processor -> (projection) -> middle -> (readout) -> classifier.
+
+    Without a backbone (`backbone=None`) the inputs are cached backbone features.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        backbone: Backbone | None,
+        num_features: int,
+        num_classes: int,
+        key: Key[Array, ""],
+    ):
+        """Build every part from the configuration; see `ModelConfig`.
+
+        Each part draws its initial values from its own key, so that models which differ in one
+        part agree in all others.
+        """
+        circuit = build_circuit(config.circuit)
+        part_keys = iter(jax.random.split(key, 6))
+
+        def rngs() -> nnx.Rngs:
+            return nnx.Rngs(params=next(part_keys))
+
+        self.backbone = backbone
+        self.feature_scaling = config.feature_scaling
+        self.processor = Mlp(num_features, config.processor, rngs=rngs())
+        self.num_angles = circuit.num_features
+        self.projection = _projection(config, self.processor.num_outputs, circuit, rngs())
+        self.middle = _middle(config, circuit, rngs())
+        width = circuit.num_features if self.middle is None else circuit.num_outputs
+        readout_rngs = rngs()
+        self.readout = None
+        if config.readout_width is not None:
+            self.readout = nnx.Linear(width, config.readout_width, rngs=readout_rngs)
+            width = config.readout_width
+        self.classifier = Mlp(width, config.classifier, rngs=rngs())
+        self.logits = nnx.Linear(self.classifier.num_outputs, num_classes, rngs=rngs())
+
+    def __call__(
+        self, inputs: Float[Array, "batch *shape"], rngs: nnx.Rngs | None = None
+    ) -> Float[Array, "batch num_classes"]:
+        """Return logits for normalised images `[batch, height, width, channels]`, or for features
+        `[batch, num_features]` where there is no backbone."""
+        features = inputs if self.backbone is None else self.backbone(inputs)
+        x = self.processor(features.astype(jnp.float32), rngs)
+        x = x[:, : self.num_angles] if self.projection is None else self.projection(x)
+        if self.feature_scaling == "tanh":
+            x = jnp.pi / 2 * jnp.tanh(x)
+        if self.middle is not None:
+            x = self.middle(x)
+        if self.readout is not None:
+            x = self.readout(x)
+        return self.logits(self.classifier(x, rngs))
+
+
+def _projection(
+    config: ModelConfig, width: int, circuit: Circuit, rngs: nnx.Rngs
+) -> nnx.Linear | None:
+    if config.feature_selection == "projection":
+        return nnx.Linear(width, circuit.num_features, rngs=rngs)
+    if width < circuit.num_features:
+        raise ConfigurationError(
+            f"model.processor.widths: feature_selection 'first' needs a last width of at least "
+            f"{circuit.num_features}, the circuit's number of features; got {width}"
+        )
+    return None
+
+
+def _middle(config: ModelConfig, circuit: Circuit, rngs: nnx.Rngs) -> nnx.Module | None:
+    if config.middle == "quantum":
+        return QuantumLayer(circuit, config.circuit.engine, rngs=rngs)
+    if config.middle == "matched":
+        return MatchedLayer.for_circuit(circuit, rngs=rngs)
+    return None
+
+
+def build_circuit(config: CircuitConfig) -> Circuit:
+    """Return the configured circuit, from the library or from `package.module:function`.
+
+    **Raises:** `ConfigurationError` if the name cannot be imported or returns no `Circuit`, or if
+    the circuit does not take the asked number of qubits or layers.
+    """
+    factory = CIRCUITS.get(config.name) or _import_factory(config.name)
+    arguments = {"num_qubits": config.num_qubits, "num_layers": config.num_layers}
+    try:
+        inspect.signature(factory).bind(**arguments)
+        circuit = factory(**arguments)
+    except (TypeError, ValueError, CircuitError) as error:
+        raise ConfigurationError(
+            f"model.circuit: {config.name!r} does not accept num_qubits={config.num_qubits}, "
+            f"num_layers={config.num_layers}: {error}"
+        ) from error
+    if not isinstance(circuit, Circuit):
+        raise ConfigurationError(
+            f"model.circuit.name: {config.name!r} returned {type(circuit).__name__}; expected "
+            "hqnn_jax.circuits.Circuit (make one with Circuit.from_function)"
+        )
+    return circuit
+
+
+def _import_factory(name: str) -> Callable[..., Circuit]:
+    module, _, attribute = name.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(
+            f"model.circuit.name: cannot import {attribute!r} from {module!r}: {error}; expected "
+            "`package.module:function` importable from the current folder"
+        ) from error
+    return factory
+
+
+@dataclasses.dataclass(frozen=True)
+class Variables:
+    """The arrays of a model: trainable parameters and batch statistics, as nested dictionaries."""
+
+    params: PyTree
+    batch_stats: PyTree
+
+
+jax.tree_util.register_dataclass(Variables, ["params", "batch_stats"], [])
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """The static structure of a model; together with `Variables` it is a pure function."""
+
+    training_graph: nnx.GraphDef
+    evaluation_graph: nnx.GraphDef
+
+    @classmethod
+    def split(cls, module: nnx.Module) -> tuple[Model, Variables]:
+        """Split an NNX module into static structure and arrays."""
+        module.train()
+        training_graph, params, batch_stats = nnx.split(module, nnx.Param, nnx.BatchStat)
+        module.eval()
+        model = cls(training_graph, nnx.graphdef(module))
+        return model, Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats))
+
+    def apply(
+        self, variables: Variables, inputs: Float[Array, "batch *shape"]
+    ) -> Float[Array, "batch outputs"]:
+        """Evaluate with the stored batch statistics and without dropout."""
+        # copy=True: modules must not be shared between trace levels.
+        module = nnx.merge(
+            self.evaluation_graph, variables.params, variables.batch_stats, copy=True
+        )
+        return module(inputs)
+
+    def apply_training(
+        self, variables: Variables, inputs: Float[Array, "batch *shape"], key: Key[Array, ""]
+    ) -> tuple[Float[Array, "batch outputs"], PyTree]:
+        """Evaluate with batch statistics of this batch and dropout drawn from `key`.
+
+        **Returns:** the outputs and the updated batch statistics.
+        """
+        module = nnx.merge(self.training_graph, variables.params, variables.batch_stats, copy=True)
+        outputs = module(inputs, nnx.Rngs(dropout=key))
+        return outputs, nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
+
+
+def build_backbone(config: BackboneConfig, *, in_channels: int, key: Key[Array, ""]) -> Backbone:
+    """Return the configured backbone with random or pretrained weights.
+
+    `compute_dtype: auto` is bfloat16 on GPU and TPU and float32 on CPU.
+    """
+    dtype = config.compute_dtype
+    if dtype == "auto":
+        dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    options = {"in_channels": in_channels, "dtype": jnp.dtype(dtype), "rngs": nnx.Rngs(params=key)}
+    backbone: Backbone
+    if config.name == "efficientnet_b0":
+        backbone = EfficientNetB0(**options)
+    elif config.name == "five_layer_cnn":
+        backbone = FiveLayerCNN(image_size=config.image_size, **options)
+    elif config.name == "compact":
+        backbone = CompactResNet(**options)
+    else:
+        raise ValueError(f"no backbone is built for {config.name!r}")
+    if config.pretrained is not None:
+        hub = config.pretrained == "hub"
+        load_pretrained(backbone, TF_EFFICIENTNET_B0_REPOSITORY if hub else Path(config.pretrained))
+    return backbone
+
+
+def parameter_groups(params: dict[str, Any], middle: str) -> PyTree:
+    """Return a tree like `params` with the group name of every parameter.
+
+    The trainable weights of the circuit are `circuit`; a classical middle is `classical`, like
+    processor, projection, readout and classifier.
+
+    **Raises:** `ValueError` for a parameter that no group covers: a bug, never a default.
+    """
+    groups: dict[str, Group] = {
+        "backbone": "backbone",
+        "processor": "classical",
+        "projection": "classical",
+        "middle": "circuit" if middle == "quantum" else "classical",
+        "readout": "classical",
+        "classifier": "classical",
+        "logits": "classical",
+    }
+    unknown = sorted(set(params) - set(groups))
+    if unknown:
+        raise ValueError(f"parameters without a group: {unknown}")
+    return {
+        part: jax.tree.map(lambda _, group=groups[part]: group, subtree)
+        for part, subtree in params.items()
+    }
+
+
+def count_parameters(params: dict[str, Any], middle: str) -> dict[str, int]:
+    """Return the number of parameters per group and in `total`."""
+    labels = jax.tree.leaves(parameter_groups(params, middle))
+    sizes = [leaf.size for leaf in jax.tree.leaves(params)]
+    counts: dict[str, int] = dict.fromkeys(GROUPS, 0)
+    for label, size in zip(labels, sizes, strict=True):
+        counts[label] += int(size)
+    return {**counts, "total": sum(sizes)}

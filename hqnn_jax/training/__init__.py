@@ -1,0 +1,1 @@
+"""Training: state, compiled step, loop, optimisers, checkpoints, frozen features."""

@@ -1,0 +1,183 @@
+"""Checkpoints of one seed: the whole training state, kept as `last` and `best`, with Orbax."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from hqnn_jax.errors import CheckpointError
+from hqnn_jax.training.state import TrainState
+
+
+def _rank(metrics: dict[str, float]) -> tuple[float, float]:
+    """Order checkpoints: higher validation accuracy, then lower validation loss."""
+    return metrics["validation_accuracy"], -metrics["validation_loss"]
+
+
+class Checkpoints:
+    """The checkpoints of one seed in one folder; writing is atomic and in the background.
+
+    Two are kept: the last one, and the best one of those saved at the end of an epoch (highest
+    validation accuracy, ties by lower validation loss). A checkpoint is a `TrainState` and the
+    `description` of what it belongs to.
+    """
+
+    def __init__(self, folder: Path, description: dict[str, Any]):
+        """Open or create the folder; `description` (JSON) must equal that of what is restored."""
+        logging.getLogger("absl").setLevel(logging.WARNING)
+        self._folder = folder
+        self._description = description
+        self._manager = ocp.CheckpointManager(
+            folder.resolve(),
+            options=ocp.CheckpointManagerOptions(
+                best_fn=_rank,  # Without it, metrics are not stored.
+                preservation_policy=policies.AnyPreservationPolicy(
+                    [
+                        policies.LatestN(1),
+                        policies.BestN(
+                            get_metric_fn=_rank, n=1, keep_checkpoints_without_metrics=False
+                        ),
+                    ]
+                ),
+                cleanup_tmp_directories=True,
+            ),
+        )
+
+    def __enter__(self) -> Checkpoints:
+        """Return self."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Wait for the checkpoint being written."""
+        self._manager.close()
+
+    def latest_step(self) -> int | None:
+        """Return the optimiser step of the last checkpoint, None where there is none."""
+        return self._manager.latest_step()
+
+    def best_step(self) -> int | None:
+        """Return the optimiser step of the best checkpoint at the end of an epoch."""
+        return self._manager.best_step()
+
+    def save(self, state: TrainState, metrics: dict[str, float] | None) -> None:
+        """Write the state; `metrics` are those of a finished epoch, None in mid-epoch."""
+        step = int(state.step)
+        if step == self.latest_step():
+            return
+        try:
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(_storable(state)),
+                    description=ocp.args.JsonSave(self._description),
+                ),
+                metrics=metrics,
+            )
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"{self._folder}: cannot write a checkpoint: {_one_line(error)}; earlier "
+                "checkpoints are intact: free space or choose another --out, then --resume"
+            ) from error
+
+    def wait(self) -> None:
+        """Return when the last save is on disk; raise `CheckpointError` if it failed."""
+        try:
+            self._manager.wait_until_finished()
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"{self._folder}: cannot write a checkpoint: {_one_line(error)}; earlier "
+                "checkpoints are intact: free space or choose another --out, then --resume"
+            ) from error
+
+    def restore(self, step: int, like: TrainState) -> TrainState:
+        """Return the state saved at `step`.
+
+        **Arguments:**
+
+        - `step`: from `latest_step` or `best_step`.
+        - `like`: a state of the same structure and shapes.
+
+        **Raises:** `CheckpointError` if it is damaged, or belongs to another configuration or
+        dataset (the message names the first difference).
+        """
+        self._check_description(step)
+        target = jax.tree.map(ocp.tree.to_shape_dtype_struct, _storable(like))
+        try:
+            restored = self._manager.restore(
+                step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
+            )["state"]
+        except Exception as error:  # Orbax and TensorStore raise many kinds for damaged files.
+            raise CheckpointError(
+                f"{self._folder / str(step)}: cannot read the checkpoint: {_one_line(error)}; "
+                "delete that folder to go on from an earlier one"
+            ) from error
+        return _from_storable(restored, like)
+
+    def _check_description(self, step: int) -> None:
+        try:
+            stored = self._manager.restore(
+                step, args=ocp.args.Composite(description=ocp.args.JsonRestore())
+            )["description"]
+        except Exception as error:
+            raise CheckpointError(
+                f"{self._folder / str(step)}: cannot read the checkpoint: {_one_line(error)}; "
+                "delete that folder to go on from an earlier one"
+            ) from error
+        difference = _first_difference(stored, self._description)
+        if difference is not None:
+            key, old, new = difference
+            raise CheckpointError(
+                f"{self._folder / str(step)}: the checkpoint belongs to another configuration: "
+                f"{key} is {old!r} there, {new!r} here; resume with the stored config.yaml, or "
+                "choose another --out"
+            )
+
+
+def _storable(state: TrainState) -> dict[str, Any]:
+    """Return plain arrays under names: typed keys and empty trees are not Orbax's to store."""
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return {
+        jax.tree_util.keystr(path): (
+            jax.random.key_data(leaf)
+            if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+            else leaf
+        )
+        for path, leaf in leaves
+    }
+
+
+def _from_storable(arrays: dict[str, Any], like: TrainState) -> TrainState:
+    def restored(path: Any, leaf: jax.Array) -> jax.Array:
+        array = arrays[jax.tree_util.keystr(path)]
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf))
+        return array
+
+    return jax.tree_util.tree_map_with_path(restored, like)
+
+
+def _first_difference(old: Any, new: Any, key: str = "") -> tuple[str, Any, Any] | None:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in [*old, *(n for n in new if n not in old)]:
+            prefix = f"{key}.{name}" if key else name
+            found = _first_difference(old.get(name), new.get(name), prefix)
+            if found is not None:
+                return found
+        return None
+    return None if old == new else (key, old, new)
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) < 200 else text[:200] + "…"

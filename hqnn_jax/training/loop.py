@@ -1,0 +1,182 @@
+"""The training loop of one seed, and the compiled functions it dispatches."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from hqnn_jax.errors import HqnnError, TrainingError
+from hqnn_jax.progress import Progress
+from hqnn_jax.run_folder import RunFolder
+from hqnn_jax.training.checkpoints import Checkpoints
+from hqnn_jax.training.prediction import Predictor
+from hqnn_jax.training.state import TrainState
+from hqnn_jax.training.step import Examples, Task
+
+
+class Interrupted(HqnnError):
+    """The user stopped the run; a checkpoint was saved."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingData:
+    """What training reads: examples on the device and the weight of each class in the loss."""
+
+    train: Examples
+    validation: Examples
+    class_weights: Float[Array, "num_classes"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """Everything training runs, compiled ahead of time: no epoch can compile again."""
+
+    advance: Callable[..., TrainState]
+    """`train_epoch` on accelerators, `train_step` on CPU."""
+    whole_epochs: bool
+    epoch_order: Callable[..., Array]
+    end_epoch: Callable[..., TrainState]
+    predictor: Predictor
+    compile_seconds: float
+
+
+def compile_program(
+    task: Task, state: TrainState, data: TrainingData, evaluation_batch_size: int
+) -> Program:
+    """Compile the functions of a task for the shapes of `state` and `data`.
+
+    XLA's CPU convolutions are many times slower inside a loop, so CPU gets one step per dispatch.
+    """
+    started = time.perf_counter()
+    whole_epochs = jax.default_backend() != "cpu"
+    order = jax.jit(task.epoch_order).lower(state, data.train.labels).compile()
+    arguments = (state, data.train, order(state, data.train.labels), data.class_weights)
+    advance = jax.jit(task.train_epoch if whole_epochs else task.train_step, donate_argnums=0)
+    end_epoch = jax.jit(task.end_epoch, donate_argnums=0)
+    return Program(
+        advance=advance.lower(*arguments).compile(),
+        whole_epochs=whole_epochs,
+        epoch_order=order,
+        end_epoch=end_epoch.lower(state, jnp.zeros(())).compile(),
+        predictor=Predictor.compile(
+            task.predict,
+            state.evaluated,
+            data.validation.inputs,
+            min(evaluation_batch_size, data.validation.inputs.shape[0]),
+        ),
+        compile_seconds=time.perf_counter() - started,
+    )
+
+
+def fit(
+    task: Task,
+    program: Program,
+    state: TrainState,
+    data: TrainingData,
+    *,
+    seed: int,
+    folder: RunFolder,
+    checkpoints: Checkpoints,
+    progress: Progress,
+    stop: Callable[[], bool],
+) -> TrainState:
+    """Train one seed to the last epoch, from wherever `state` stands.
+
+    After each epoch the validation split is evaluated, the epoch recorded in the history, and a
+    checkpoint saved.
+
+    **Raises:** `TrainingError` if the loss is not finite (the last good checkpoint stays), and
+    `Interrupted` once `stop()` is true and the state is saved.
+    """
+    for epoch in range(int(state.step) // task.steps_per_epoch, task.training.epochs):
+        started = time.perf_counter()
+        state = _train_epoch(
+            task, program, state, data, f"seed {seed} epoch {epoch + 1}", progress, stop
+        )
+        train_loss = float(state.metrics.loss) / int(state.metrics.images)
+        if not math.isfinite(train_loss):
+            raise TrainingError(
+                f"{folder.path}: seed {seed}: training loss not finite in epoch {epoch + 1}; "
+                f"the checkpoint of epoch {epoch} is kept; lower training.learning_rate or set "
+                "training.clip_norm"
+            )
+        if int(state.step) % task.steps_per_epoch:
+            checkpoints.save(state, None)
+            checkpoints.wait()
+            raise Interrupted(_how_to_resume(folder, seed, epoch))
+        record = _end_of_epoch(task, program, state, data)
+        record = {"seed": seed, "epoch": epoch + 1, "train_loss": train_loss, **record}
+        record["train_accuracy"] = int(state.metrics.correct) / int(state.metrics.images)
+        state = program.end_epoch(state, jnp.float32(record["validation_loss"]))
+        record["seconds"] = time.perf_counter() - started
+        folder.append_history(record)
+        checkpoints.save(state, {k: record[k] for k in ("validation_accuracy", "validation_loss")})
+        progress.line(_epoch_line(record, task.training.epochs))
+        if stop() and epoch + 1 < task.training.epochs:
+            checkpoints.wait()
+            raise Interrupted(_how_to_resume(folder, seed, epoch + 1))
+    checkpoints.wait()
+    return state
+
+
+def _train_epoch(
+    task: Task,
+    program: Program,
+    state: TrainState,
+    data: TrainingData,
+    description: str,
+    progress: Progress,
+    stop: Callable[[], bool],
+) -> TrainState:
+    """Take the remaining steps of an epoch, or as many as come before `stop()`."""
+    position = int(state.step) % task.steps_per_epoch
+    order = program.epoch_order(state, data.train.labels)
+    with progress.epoch(description, task.steps_per_epoch) as advance:
+        advance(position)
+        calls = 1 if program.whole_epochs else task.steps_per_epoch - position
+        for _ in range(calls):
+            state = program.advance(state, data.train, order, data.class_weights)
+            advance(task.steps_per_epoch - position if program.whole_epochs else 1)
+            if stop():
+                break
+    return state
+
+
+def _end_of_epoch(
+    task: Task, program: Program, state: TrainState, data: TrainingData
+) -> dict[str, Any]:
+    """Return validation loss (plain cross-entropy) and accuracy, and the learning rates."""
+    probabilities = program.predictor(state.evaluated, data.validation.inputs)
+    labels = np.asarray(data.validation.labels)
+    chosen = probabilities[np.arange(len(labels)), labels]
+    factor = float(task.schedule(state.step - 1)) * float(state.plateau.scale)
+    rates = task.training.learning_rate.model_dump()
+    return {
+        "validation_loss": float(-np.mean(np.log(np.maximum(chosen, 1e-30)))),
+        "validation_accuracy": float(np.mean(probabilities.argmax(-1) == labels)),
+        "learning_rate": {group: rate * factor for group, rate in rates.items()},
+    }
+
+
+def _how_to_resume(folder: RunFolder, seed: int, epoch: int) -> str:
+    return (
+        f"stopped in seed {seed} after epoch {epoch}; checkpoint saved; go on with `python -m "
+        f"experiment run {folder.config} --out {folder.path} --resume`"
+    )
+
+
+def _epoch_line(record: dict[str, Any], epochs: int) -> str:
+    return (
+        f"seed {record['seed']} epoch {record['epoch']}/{epochs}: "
+        f"train loss {record['train_loss']:.4f} accuracy {record['train_accuracy']:.4f}, "
+        f"validation loss {record['validation_loss']:.4f} "
+        f"accuracy {record['validation_accuracy']:.4f}, {record['seconds']:.1f} s"
+    )

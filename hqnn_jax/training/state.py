@@ -1,0 +1,79 @@
+"""The state of a training run: one pytree of arrays, everything needed to go on bitwise."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from hqnn_jax.models import Variables
+
+
+@dataclasses.dataclass(frozen=True)
+class RunningMetrics:
+    """Sums over the training batches of the current epoch."""
+
+    loss: Float[Array, ""]
+    correct: Int[Array, ""]
+    images: Int[Array, ""]
+
+    @classmethod
+    def zero(cls) -> RunningMetrics:
+        """Return the sums before the first batch."""
+        return cls(jnp.zeros(()), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """Parameters, batch statistics, optimiser state, their average, and the position in the data.
+
+    `step` counts optimiser steps since the start of training. Data order, augmentation and dropout
+    are functions of (`key`, `step`), so the position in the data needs no other record.
+    """
+
+    variables: Variables
+    average: Variables | None
+    optimizer_state: PyTree
+    plateau: PyTree
+    metrics: RunningMetrics
+    key: Key[Array, ""]
+    step: Int[Array, ""]
+
+    @property
+    def evaluated(self) -> Variables:
+        """The variables that are validated and evaluated: the average where one is kept."""
+        return self.variables if self.average is None else self.average
+
+
+jax.tree_util.register_dataclass(RunningMetrics, ["loss", "correct", "images"], [])
+jax.tree_util.register_dataclass(
+    TrainState,
+    ["variables", "average", "optimizer_state", "plateau", "metrics", "key", "step"],
+    [],
+)
+
+
+def initial_state(
+    variables: Variables,
+    optimizer: optax.GradientTransformation,
+    plateau: optax.GradientTransformationExtraArgs,
+    key: Key[Array, ""],
+    *,
+    keep_average: bool,
+) -> TrainState:
+    """Return the state before the first step; `key` decides everything random in training.
+
+    The average starts as a copy, so that no buffer is donated twice.
+    """
+    return TrainState(
+        variables=variables,
+        average=jax.tree.map(jnp.copy, variables) if keep_average else None,
+        optimizer_state=optimizer.init(variables.params),
+        plateau=plateau.init(variables.params),
+        metrics=RunningMetrics.zero(),
+        key=key,
+        step=jnp.zeros((), jnp.int32),
+    )

@@ -1,0 +1,186 @@
+"""The compiled functions of training: one step, one epoch, one evaluation.
+
+All are pure functions of (state, data, order); `Task` is the static structure they close over.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Key, Shaped
+
+from hqnn_jax.config import AugmentationConfig, BackboneConfig, TrainingConfig
+from hqnn_jax.data import augmentation
+from hqnn_jax.models import Model, Variables
+from hqnn_jax.training.state import RunningMetrics, TrainState
+
+
+class Examples(NamedTuple):
+    """Inputs on the device, uint8 images or float32 features, and their labels."""
+
+    inputs: Shaped[Array, "num_examples *shape"]
+    labels: Int[Array, "num_examples"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """From stored inputs to what the model takes: augment, resize, normalise.
+
+    Cached features pass through unchanged.
+    """
+
+    image_size: int
+    in_channels: int
+    normalisation: str
+
+    @classmethod
+    def for_backbone(cls, config: BackboneConfig, in_channels: int) -> Preprocessing:
+        """Return the preprocessing a backbone asks for."""
+        return cls(config.image_size, in_channels, config.normalisation)
+
+    def __call__(
+        self,
+        inputs: Shaped[Array, "batch *shape"],
+        key: Key[Array, ""] | None = None,
+        augment: AugmentationConfig | None = None,
+    ) -> Float[Array, "batch *out"]:
+        """Return normalised float32 images of the backbone's size, or the features themselves."""
+        if inputs.ndim == 2:
+            return inputs
+        images = augmentation.to_float(inputs)
+        if augment is not None and key is not None:
+            images = augmentation.augment(key, images, augment, output_size=self.image_size)
+        else:
+            images = augmentation.resize(images, self.image_size)
+        if images.shape[-1] != self.in_channels:
+            images = jnp.broadcast_to(images, (*images.shape[:-1], self.in_channels))
+        if self.normalisation == "imagenet":
+            return augmentation.normalise(
+                images, augmentation.IMAGENET_MEAN, augmentation.IMAGENET_STD
+            )
+        return (images - 0.5) / 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What is trained and how: the static structure behind every compiled function."""
+
+    model: Model
+    preprocessing: Preprocessing
+    training: TrainingConfig
+    optimizer: optax.GradientTransformation
+    plateau: optax.GradientTransformationExtraArgs
+    schedule: optax.Schedule
+    steps_per_epoch: int
+
+    def loss(
+        self,
+        logits: Float[Array, "batch num_classes"],
+        labels: Int[Array, "batch"],
+        class_weights: Float[Array, "num_classes"],
+    ) -> Float[Array, ""]:
+        """Return the smoothed cross-entropy, averaged with the weight of each true class."""
+        targets = optax.smooth_labels(
+            jax.nn.one_hot(labels, logits.shape[-1]), self.training.label_smoothing
+        )
+        losses = optax.softmax_cross_entropy(logits, targets)
+        weights = class_weights[labels]
+        return jnp.sum(weights * losses) / jnp.sum(weights)
+
+    def train_step(
+        self,
+        state: TrainState,
+        examples: Examples,
+        order: Int[Array, "num_examples"],
+        class_weights: Float[Array, "num_classes"],
+    ) -> TrainState:
+        """Take one optimiser step on the batch that `state.step` points at in `order`."""
+        position = state.step % self.steps_per_epoch
+        batch_size = self.training.batch_size
+        indices = jax.lax.dynamic_slice(order, (position * batch_size,), (batch_size,))
+        inputs, labels = examples.inputs[indices], examples.labels[indices]
+        augment_key, dropout_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+        inputs = self.preprocessing(inputs, augment_key, self.training.augmentation)
+
+        def objective(params):
+            variables = Variables(params, state.variables.batch_stats)
+            logits, batch_stats = self.model.apply_training(variables, inputs, dropout_key)
+            return self.loss(logits, labels, class_weights), (logits, batch_stats)
+
+        (loss, (logits, batch_stats)), gradients = jax.value_and_grad(objective, has_aux=True)(
+            state.variables.params
+        )
+        updates, optimizer_state = self.optimizer.update(
+            gradients, state.optimizer_state, state.variables.params
+        )
+        updates = optax.tree.scale(state.plateau.scale, updates)
+        variables = Variables(optax.apply_updates(state.variables.params, updates), batch_stats)
+        correct = jnp.sum(jnp.argmax(logits, -1) == labels, dtype=jnp.int32)
+        return dataclasses.replace(
+            state,
+            variables=variables,
+            average=self._averaged(state, variables),
+            optimizer_state=optimizer_state,
+            metrics=RunningMetrics(
+                loss=state.metrics.loss + loss * batch_size,
+                correct=state.metrics.correct + correct,
+                images=state.metrics.images + batch_size,
+            ),
+            step=state.step + 1,
+        )
+
+    def _averaged(self, state: TrainState, variables: Variables) -> Variables | None:
+        if state.average is None:
+            return None
+        # A short memory first, so that the initial values are forgotten (as in TensorFlow's EMA).
+        decay = jnp.minimum(self.training.average_decay, (1.0 + state.step) / (10.0 + state.step))
+        return jax.tree.map(
+            lambda old, new: decay * old + (1.0 - decay) * new, state.average, variables
+        )
+
+    def train_epoch(
+        self,
+        state: TrainState,
+        examples: Examples,
+        order: Int[Array, "num_examples"],
+        class_weights: Float[Array, "num_classes"],
+    ) -> TrainState:
+        """Take every remaining step of the epoch in one device program.
+
+        For accelerators: on CPU, XLA's convolutions lose their fast path inside loops.
+        """
+        remaining = self.steps_per_epoch - state.step % self.steps_per_epoch
+        return jax.lax.fori_loop(
+            0,
+            remaining,
+            lambda _, carry: self.train_step(carry, examples, order, class_weights),
+            state,
+        )
+
+    def epoch_order(
+        self, state: TrainState, labels: Int[Array, "num_examples"]
+    ) -> Int[Array, "num_examples"]:
+        """Return the order in which the current epoch visits the training examples.
+
+        The last `num_examples % batch_size` of it are left out of this epoch.
+        """
+        epoch = state.step // self.steps_per_epoch
+        key = jax.random.fold_in(jax.random.fold_in(state.key, 2**31 - 1), epoch)
+        return jax.random.permutation(key, labels.shape[0])
+
+    def end_epoch(self, state: TrainState, validation_loss: Float[Array, ""]) -> TrainState:
+        """Clear the running metrics and, where configured, tell the plateau rule."""
+        plateau = state.plateau
+        if self.training.schedule.name == "reduce_on_plateau":
+            _, plateau = self.plateau.update({}, plateau, value=validation_loss)
+        return dataclasses.replace(state, plateau=plateau, metrics=RunningMetrics.zero())
+
+    def predict(
+        self, variables: Variables, inputs: Shaped[Array, "batch *shape"]
+    ) -> Float[Array, "batch num_classes"]:
+        """Return the class probabilities of a batch, without augmentation."""
+        return jax.nn.softmax(self.model.apply(variables, self.preprocessing(inputs)))

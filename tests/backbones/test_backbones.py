@@ -1,0 +1,139 @@
+"""Shapes, parameter counts, modes and purely functional training of the backbones."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from hqnn_jax.backbones.cnn import FiveLayerCNN
+from hqnn_jax.backbones.efficientnet import EfficientNetB0
+from hqnn_jax.errors import ConfigurationError
+
+
+def parameter_count(module):
+    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))
+
+
+def images(batch, size, channels=3, width=None):
+    return jax.random.normal(jax.random.key(3), (batch, size, width or size, channels))
+
+
+@pytest.fixture(scope="module")
+def efficientnet():
+    return EfficientNetB0(rngs=nnx.Rngs(0))
+
+
+def test_efficientnet_has_the_published_parameter_counts(efficientnet):
+    assert parameter_count(efficientnet) == 4_007_548
+    assert parameter_count(EfficientNetB0(num_classes=1000, rngs=nnx.Rngs(0))) == 5_288_548
+
+
+def test_efficientnet_takes_any_image_size_and_channel_number():
+    module = EfficientNetB0(in_channels=1, rngs=nnx.Rngs(0))
+    module.eval()
+    features = module(images(2, 32, channels=1, width=45))
+    assert features.shape == (2, module.num_features) == (2, 1280)
+    assert np.isfinite(features).all()
+
+
+def test_efficientnet_in_bfloat16_approximates_float32(efficientnet):
+    half = EfficientNetB0(dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
+    features = nnx.view(half, use_running_average=False)(images(4, 32))
+    expected = nnx.view(efficientnet, use_running_average=False)(images(4, 32))
+    assert features.dtype == jnp.float32
+    assert np.corrcoef(features.ravel(), expected.ravel())[0, 1] > 0.99
+
+
+def test_cnn_has_the_published_layers():
+    module = FiveLayerCNN(rngs=nnx.Rngs(0))
+    kernels = 9 * (3 * 16 + 16 * 16 + 16 * 64 + 64 * 64 + 64 * 64)
+    assert parameter_count(module) == kernels + 2 * (16 + 16 + 64 + 64 + 64)
+    assert module.num_features == 4 * 4 * 64
+    assert module(images(2, 28)).shape == (2, module.num_features)
+
+
+@pytest.mark.parametrize("image_size", [14, 29, 64])
+def test_cnn_counts_its_features_for_other_sizes(image_size):
+    module = FiveLayerCNN(in_channels=1, image_size=image_size, rngs=nnx.Rngs(0))
+    assert module(images(2, image_size, channels=1)).shape == (2, module.num_features)
+
+
+def test_cnn_rejects_images_that_vanish():
+    with pytest.raises(ConfigurationError, match="image_size is 13, expected at least 14"):
+        FiveLayerCNN(image_size=13, rngs=nnx.Rngs(0))
+
+
+def test_cnn_methods_agree():
+    library, patches = (
+        FiveLayerCNN(method=method, rngs=nnx.Rngs(0)) for method in ("lax", "patches")
+    )
+    np.testing.assert_allclose(library(images(3, 28)), patches(images(3, 28)), rtol=1e-3, atol=1e-4)
+
+
+def make_step(graph, learning_rate=0.05):
+    """One SGD step towards fixed targets, on pytrees only."""
+
+    def step(params, statistics, x, targets):
+        def loss(params):
+            module = nnx.merge(graph, params, statistics, copy=True)
+            error = module(x)[:, :5] - targets
+            return jnp.square(error).mean(), nnx.state(module, nnx.BatchStat)
+
+        (value, statistics), gradient = jax.value_and_grad(loss, has_aux=True)(params)
+        params = jax.tree.map(lambda p, g: p - learning_rate * g, params, gradient)
+        return params, statistics, value
+
+    return step
+
+
+def test_cnn_trains_under_jit_and_records_statistics():
+    module = FiveLayerCNN(image_size=14, rngs=nnx.Rngs(0))
+    graph, params, statistics = nnx.split(module, nnx.Param, nnx.BatchStat)
+    x, targets = images(8, 14), jnp.ones((8, 5))
+    step = jax.jit(make_step(graph))
+    initial, losses = statistics, []
+    for _ in range(5):
+        params, statistics, loss = step(params, statistics, x, targets)
+        losses.append(float(loss))
+    assert losses[-1] < 0.5 * losses[0]
+    for before, after in zip(jax.tree.leaves(initial), jax.tree.leaves(statistics), strict=True):
+        assert not np.allclose(before, after)
+    trained = nnx.merge(graph, params, statistics)
+    trained.eval()
+    # In evaluation mode the features of an image do not depend on its neighbours.
+    np.testing.assert_allclose(trained(x)[:2], trained(x[:2]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["lax", "patches"])
+def test_cnn_training_under_vmap_over_seeds_equals_loop(method):
+    def split(key):
+        module = FiveLayerCNN(image_size=14, method=method, rngs=nnx.Rngs(key))
+        return nnx.split(module, nnx.Param, nnx.BatchStat)
+
+    keys = jax.random.split(jax.random.key(5), 3)
+    graph = split(keys[0])[0]
+    states = [split(key)[1:] for key in keys]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    x, targets = images(6, 14), jnp.ones((6, 5))
+    step = make_step(graph)
+    together = jax.jit(jax.vmap(step, in_axes=(0, 0, None, None)))(*stacked, x, targets)
+    one_by_one = [step(*state, x, targets) for state in states]
+    looped = jax.tree.map(lambda *leaves: jnp.stack(leaves), *one_by_one)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), together, looped
+    )
+
+
+def test_efficientnet_gradient_reaches_every_parameter(efficientnet):
+    graph, params, rest = nnx.split(efficientnet, nnx.Param, ...)
+
+    def loss(params):
+        features = nnx.merge(graph, params, rest, copy=True)(images(2, 32))
+        return (features * jnp.linspace(-1, 1, features.size).reshape(features.shape)).sum()
+
+    gradient = jax.jit(jax.grad(loss))(params)
+    assert np.isfinite(optax.global_norm(gradient))
+    without = [path for path, leaf in nnx.to_flat_state(gradient) if not np.any(leaf[...])]
+    assert without == []

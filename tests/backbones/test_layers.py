@@ -1,0 +1,216 @@
+"""The layers give what XLA's own convolutions give, on asymmetric images, values and gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax import lax
+
+from hqnn_jax.backbones.layers import (
+    BatchNorm,
+    Conv,
+    DepthwiseConv,
+    convolution,
+    depthwise_convolution,
+    max_pool_2x2,
+)
+
+SHAPES = [(2, 7, 10, 3), (3, 8, 5, 3)]
+PADDINGS = ["SAME", "VALID", 1]
+
+
+def normal(seed, shape, dtype=jnp.float32):
+    return jax.random.normal(jax.random.key(seed), shape, dtype)
+
+
+def library_convolution(images, kernel, stride, padding, groups=1):
+    pads = [(padding, padding)] * 2 if isinstance(padding, int) else padding
+    return lax.conv_general_dilated(
+        images,
+        kernel,
+        (stride, stride),
+        pads,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+def assert_same_values_and_gradients(ours, reference, images, kernel, tolerance=2e-5):
+    expected, expected_pullback = jax.vjp(reference, images, kernel)
+    values, pullback = jax.vjp(ours, images, kernel)
+    np.testing.assert_allclose(values, expected, rtol=tolerance, atol=tolerance)
+    cotangent = normal(9, expected.shape, expected.dtype)
+    for gradient, expected_gradient in zip(
+        pullback(cotangent), expected_pullback(cotangent), strict=True
+    ):
+        np.testing.assert_allclose(gradient, expected_gradient, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("size", [1, 3, 4])
+@pytest.mark.parametrize("method", ["lax", "patches"])
+def test_convolution_agrees_with_xla(shape, padding, stride, size, method):
+    images = normal(0, shape)
+    kernel = normal(1, (size, size, 3, 4))
+    assert_same_values_and_gradients(
+        lambda x, k: convolution(x, k, stride=stride, padding=padding, method=method),
+        lambda x, k: library_convolution(x, k, stride, padding),
+        images,
+        kernel,
+    )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("padding", [*PADDINGS, 4])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("size", [3, 4])
+def test_depthwise_convolution_agrees_with_xla(shape, padding, stride, size):
+    images = normal(0, shape)
+    kernel = normal(1, (size, size, 1, 3))
+    assert_same_values_and_gradients(
+        lambda x, k: depthwise_convolution(x, k, stride=stride, padding=padding),
+        lambda x, k: library_convolution(x, k, stride, padding, groups=3),
+        images,
+        kernel,
+    )
+
+
+def test_depthwise_convolution_honours_float64():
+    with jax.enable_x64(True):
+        images = normal(0, (2, 7, 10, 3), jnp.float64)
+        kernel = normal(1, (3, 3, 1, 3), jnp.float64)
+        assert_same_values_and_gradients(
+            lambda x, k: depthwise_convolution(x, k, stride=2),
+            lambda x, k: library_convolution(x, k, 2, "SAME", groups=3),
+            images,
+            kernel,
+            tolerance=1e-12,
+        )
+
+
+def test_cpu_and_library_branches_are_chosen_by_lowering_platform():
+    images, kernel = normal(0, (2, 7, 10, 3)), normal(1, (3, 3, 1, 3))
+    traced = jax.jit(depthwise_convolution).trace(images, kernel)
+    assert "convolution" not in traced.lower(lowering_platforms=("cpu",)).as_text()
+    assert "convolution" in traced.lower(lowering_platforms=("cuda",)).as_text()
+
+
+@pytest.mark.parametrize("method", ["lax", "patches"])
+def test_convolution_under_vmap_over_kernels_equals_loop(method):
+    images, kernels = normal(0, (2, 7, 10, 3)), normal(1, (3, 3, 3, 3, 4))
+
+    def loss(kernel, x):
+        return jnp.sin(convolution(x, kernel, stride=2, method=method)).sum()
+
+    together = jax.vmap(jax.value_and_grad(loss), in_axes=(0, None))(kernels, images)
+    one_by_one = [jax.value_and_grad(loss)(kernel, images) for kernel in kernels]
+    np.testing.assert_allclose(together[0], [value for value, _ in one_by_one], rtol=1e-4)
+    np.testing.assert_allclose(
+        together[1], jnp.stack([gradient for _, gradient in one_by_one]), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_depthwise_under_vmap_over_kernels_equals_loop(stride):
+    images, kernels = normal(0, (2, 7, 10, 3)), normal(1, (4, 3, 3, 1, 3))
+
+    def loss(kernel, x):
+        return jnp.sin(depthwise_convolution(x, kernel, stride=stride)).sum()
+
+    together = jax.jit(jax.vmap(jax.grad(loss, (0, 1)), in_axes=(0, None)))(kernels, images)
+    one_by_one = [jax.grad(loss, (0, 1))(kernel, images) for kernel in kernels]
+    for batched, looped in zip(together, zip(*one_by_one, strict=True), strict=True):
+        np.testing.assert_allclose(batched, jnp.stack(looped), rtol=1e-4, atol=1e-5)
+
+
+def test_modules_compute_in_their_dtype_with_float32_parameters():
+    images = normal(0, (2, 6, 9, 4))
+    for layer in (
+        Conv(4, 5, 3, use_bias=True, dtype=jnp.bfloat16, rngs=nnx.Rngs(0)),
+        DepthwiseConv(4, 3, dtype=jnp.bfloat16, rngs=nnx.Rngs(0)),
+    ):
+        assert layer(images).dtype == jnp.bfloat16
+        gradient = jax.grad(lambda m: m(images).astype(jnp.float32).sum())(layer)
+        assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {jnp.dtype(jnp.float32)}
+
+
+def test_conv_bias_is_added_per_output_channel():
+    layer = Conv(2, 3, 1, use_bias=True, rngs=nnx.Rngs(0))
+    images = normal(0, (1, 2, 3, 2))
+    before = layer(images)
+    layer.bias[...] = jnp.array([1.0, 2.0, 3.0])
+    np.testing.assert_allclose(layer(images) - before, np.broadcast_to([1, 2, 3], before.shape))
+
+
+def test_max_pool_agrees_with_xla_and_drops_the_odd_edge():
+    images = normal(0, (2, 7, 10, 3))
+
+    def reference(x):
+        return lax.reduce_window(x, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+
+    np.testing.assert_array_equal(max_pool_2x2(images), reference(images))
+    weights = normal(1, (2, 3, 5, 3))
+    np.testing.assert_array_equal(
+        jax.grad(lambda x: (weights * max_pool_2x2(x)).sum())(images),
+        jax.grad(lambda x: (weights * reference(x)).sum())(images),
+    )
+
+
+class TestBatchNorm:
+    images = 3 + 2 * normal(0, (4, 5, 7, 3)) * jnp.array([1.0, 0.1, 4.0])
+
+    @staticmethod
+    def pair():
+        ours = BatchNorm(3, momentum=0.9, epsilon=1e-2)
+        flax = nnx.BatchNorm(3, momentum=0.9, epsilon=1e-2, rngs=nnx.Rngs(0))
+        for layer in (ours, flax):
+            layer.scale[...] = jnp.array([0.5, 2.0, -1.0])
+            layer.bias[...] = jnp.array([1.0, 0.0, 3.0])
+        return ours, flax
+
+    def test_agrees_with_flax_in_training_and_evaluation(self):
+        ours, flax = self.pair()
+        for _ in range(2):
+            np.testing.assert_allclose(ours(self.images), flax(self.images), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(ours.mean[...], flax.mean[...], rtol=1e-5)
+        np.testing.assert_allclose(ours.var[...], flax.var[...], rtol=1e-5)
+        ours.eval()
+        flax.eval()
+        np.testing.assert_allclose(ours(self.images), flax(self.images), rtol=1e-4, atol=1e-5)
+
+    def test_gradients_agree_with_flax(self):
+        weights = normal(1, self.images.shape)
+        gradients = [
+            jax.grad(lambda x, layer=layer: (weights * layer(x)).sum())(self.images)
+            for layer in map(nnx.clone, self.pair())
+        ]
+        np.testing.assert_allclose(*gradients, rtol=1e-3, atol=1e-4)
+
+    def test_statistics_change_in_training_mode_only(self):
+        layer = BatchNorm(3, momentum=0.9, epsilon=1e-3)
+        layer(self.images)
+        np.testing.assert_allclose(layer.mean[...], 0.1 * self.images.mean((0, 1, 2)), rtol=1e-4)
+        np.testing.assert_allclose(
+            layer.var[...], 0.9 + 0.1 * self.images.var((0, 1, 2)), rtol=1e-4
+        )
+        recorded = nnx.to_pure_dict(nnx.state(layer, nnx.BatchStat))
+        nnx.view(layer, use_running_average=True)(self.images)
+        layer.eval()
+        layer(self.images)
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            recorded,
+            nnx.to_pure_dict(nnx.state(layer, nnx.BatchStat)),
+        )
+        layer.train()
+        layer(self.images)
+        assert not np.array_equal(recorded["mean"], layer.mean[...])
+
+    def test_statistics_stay_float32_for_bfloat16_images(self):
+        layer = BatchNorm(3, momentum=0.0, epsilon=1e-3)
+        assert layer(self.images.astype(jnp.bfloat16)).dtype == jnp.bfloat16
+        assert layer.mean.dtype == jnp.float32
+        np.testing.assert_allclose(layer.mean[...], self.images.mean((0, 1, 2)), rtol=1e-2)

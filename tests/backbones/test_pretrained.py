@@ -1,0 +1,185 @@
+"""Loading ImageNet weights: the published network is reproduced, a misfit is refused whole."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from safetensors.numpy import save_file
+
+from hqnn_jax.backbones import pretrained
+from hqnn_jax.backbones.cnn import FiveLayerCNN
+from hqnn_jax.backbones.efficientnet import EfficientNetB0
+from hqnn_jax.backbones.pretrained import ImageNormalization, load_pretrained
+from hqnn_jax.errors import PretrainedWeightsError
+
+IMAGENET = ImageNormalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@pytest.fixture
+def backbone():
+    return EfficientNetB0(rngs=nnx.Rngs(0))
+
+
+@pytest.fixture(scope="module")
+def tensors():
+    """A checkpoint in timm's names and layout, with recognisable values."""
+    module = EfficientNetB0(rngs=nnx.Rngs(7))
+    checkpoint = {}
+    for path, variable in nnx.iter_graph(module):
+        if isinstance(variable, nnx.Variable):
+            value = np.asarray(variable[...])
+            value = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T
+            name = pretrained.efficientnet_b0_tensor_name(path)
+            checkpoint[name] = np.ascontiguousarray(value)
+    return checkpoint
+
+
+def write(folder, tensors, metadata=None):
+    file = folder / "weights.safetensors"
+    save_file(tensors, file, metadata=metadata)
+    return file
+
+
+def refusal(module, source):
+    """The message of the refusal; the module must not have changed."""
+    before = nnx.to_pure_dict(nnx.state(nnx.clone(module)))
+    with pytest.raises(PretrainedWeightsError) as caught:
+        load_pretrained(module, source)
+    after = nnx.to_pure_dict(nnx.state(module))
+    np.testing.assert_equal(after, before)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("picture", ["china", "flower"])
+def test_published_logits_are_reproduced(shared_weights, picture):
+    module = EfficientNetB0(num_classes=1000, rngs=nnx.Rngs(0))
+    normalization = load_pretrained(module, shared_weights / "tf_efficientnet_b0.safetensors")
+    assert normalization == IMAGENET
+    module.eval()
+    reference = np.load(shared_weights / "reference_outputs.npz")
+    image = jnp.asarray(reference[f"{picture}_image"], jnp.float32) / 255
+    normalized = (image - jnp.array(normalization.mean)) / jnp.array(normalization.std)
+    logits = module(normalized[None])[0]
+    np.testing.assert_allclose(logits, reference[f"{picture}_tf_efficientnet_b0_logits"], rtol=1e-3)
+
+
+def test_classifier_of_the_checkpoint_is_ignored_without_head(shared_weights, backbone):
+    with_head = EfficientNetB0(num_classes=1000, rngs=nnx.Rngs(1))
+    for module in (backbone, with_head):
+        load_pretrained(module, shared_weights / "tf_efficientnet_b0.safetensors")
+    np.testing.assert_array_equal(backbone.head_conv.kernel, with_head.head_conv.kernel)
+
+
+def test_every_variable_is_replaced(tmp_path, tensors, backbone):
+    load_pretrained(backbone, str(write(tmp_path, tensors)))
+    expected = nnx.state(EfficientNetB0(rngs=nnx.Rngs(7)))
+    np.testing.assert_equal(nnx.to_pure_dict(nnx.state(backbone)), nnx.to_pure_dict(expected))
+
+
+def test_half_precision_checkpoints_become_float32(tmp_path, tensors, backbone):
+    load_pretrained(
+        backbone, write(tmp_path, {k: v.astype(np.float16) for k, v in tensors.items()})
+    )
+    assert backbone.stem_conv.kernel.dtype == jnp.float32
+
+
+def test_batch_counters_of_pytorch_are_ignored(tmp_path, tensors, backbone):
+    counters = {
+        name.replace("running_mean", "num_batches_tracked"): np.array(5)
+        for name in tensors
+        if name.endswith("running_mean")
+    }
+    assert len(counters) == 49
+    load_pretrained(backbone, write(tmp_path, tensors | counters))
+
+
+def test_missing_extra_and_misshapen_tensors_are_listed_together(tmp_path, tensors, backbone):
+    changed = dict(tensors)
+    del changed["blocks.2.1.conv_pwl.weight"], changed["bn2.running_var"]
+    changed["blocks.9.0.conv_pw.weight"] = np.zeros((2, 3), np.float32)
+    changed["conv_stem.weight"] = np.zeros((32, 1, 3, 3), np.float32)
+    message = refusal(backbone, write(tmp_path, changed))
+    assert "missing: blocks.2.1.conv_pwl.weight, bn2.running_var;" in message
+    assert "not expected: blocks.9.0.conv_pw.weight;" in message
+    assert "wrong shape: conv_stem.weight [32, 1, 3, 3] instead of [32, 3, 3, 3];" in message
+
+
+def test_transposed_kernel_is_a_wrong_shape(tmp_path, tensors, backbone):
+    changed = tensors | {"conv_head.weight": tensors["conv_head.weight"].swapaxes(0, 1).copy()}
+    assert "[320, 1280, 1, 1] instead of [1280, 320, 1, 1]" in refusal(
+        backbone, write(tmp_path, changed)
+    )
+
+
+def test_very_long_lists_are_abridged(tmp_path, backbone):
+    message = refusal(backbone, write(tmp_path, {"layer1.weight": np.zeros(3, np.float32)}))
+    assert "and 303 more" in message
+    assert "not expected: layer1.weight;" in message
+
+
+def test_classifier_is_required_where_the_module_has_one(tmp_path, tensors):
+    module = EfficientNetB0(num_classes=8, rngs=nnx.Rngs(0))
+    message = refusal(module, write(tmp_path, tensors))
+    assert "missing: classifier.bias, classifier.weight;" in message
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG not safetensors at all", b"\xff" * 64])
+def test_file_of_another_kind_is_refused(tmp_path, backbone, content):
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(content)
+    assert "cannot be read as safetensors" in refusal(backbone, file)
+
+
+def test_truncated_file_is_refused(tmp_path, tensors, backbone):
+    file = write(tmp_path, tensors)
+    file.write_bytes(file.read_bytes()[:-100])
+    assert "cannot be read as safetensors" in refusal(backbone, file)
+
+
+@pytest.mark.parametrize("name", ["nowhere.safetensors", "weights/nowhere.safetensors"])
+def test_missing_file_is_refused(backbone, name):
+    assert f"{name}: no such file" in refusal(backbone, name)
+
+
+def test_unreachable_hub_says_how_to_give_a_file(backbone, monkeypatch):
+    def offline(repository, file):
+        raise ConnectionError("no\nnetwork")
+
+    monkeypatch.setattr(pretrained, "hf_hub_download", offline)
+    message = refusal(backbone, "timm/tf_efficientnet_b0.in1k")
+    assert "no network" in message
+    assert "give its path instead" in message
+
+
+def test_hub_repository_is_read_with_its_normalization(tmp_path, tensors, backbone, monkeypatch):
+    write(tmp_path, tensors).rename(tmp_path / "model.safetensors")
+    config = {"pretrained_cfg": {"mean": [0.5, 0.4, 0.3], "std": [0.1, 0.2, 0.3]}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    def download(repository, file):
+        assert repository == "timm/tf_efficientnet_b0.ap_in1k"
+        return str(tmp_path / file)
+
+    monkeypatch.setattr(pretrained, "hf_hub_download", download)
+    normalization = load_pretrained(backbone, "timm/tf_efficientnet_b0.ap_in1k")
+    assert normalization == ImageNormalization((0.5, 0.4, 0.3), (0.1, 0.2, 0.3))
+
+
+def test_normalization_comes_from_the_file_else_from_the_publisher(tmp_path, tensors, backbone):
+    assert load_pretrained(backbone, write(tmp_path, tensors)) == IMAGENET
+    stated = {"mean": "[0.1, 0.2, 0.3]", "std": "[1, 2, 3]"}
+    assert load_pretrained(backbone, write(tmp_path, tensors, stated)) == ImageNormalization(
+        (0.1, 0.2, 0.3), (1.0, 2.0, 3.0)
+    )
+    file = write(tmp_path, tensors, {"mean": "0.5", "std": "[1, 2, 3]"})
+    assert "mean and std cannot be read" in refusal(backbone, file)
+
+
+def test_architecture_without_published_weights_is_refused(tmp_path, tensors):
+    message = refusal(FiveLayerCNN(rngs=nnx.Rngs(0)), write(tmp_path, tensors))
+    assert message.startswith("FiveLayerCNN has no pretrained weights")
+    assert "EfficientNetB0" in message

@@ -1,0 +1,151 @@
+"""The configuration: what is accepted, what is refused, and in which words."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hqnn_jax import config as schema
+from hqnn_jax.circuits import CIRCUITS
+from hqnn_jax.config import Config
+from hqnn_jax.config_loading import load_config
+from hqnn_jax.errors import ConfigurationError
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+MINIMAL = """
+dataset: {name: bloodmnist}
+model: {backbone: {name: compact}}
+training: {learning_rate: {circuit: 5e-3}, epochs: 3}
+"""
+
+
+@pytest.fixture
+def minimal(tmp_path):
+    path = tmp_path / "minimal.yaml"
+    path.write_text(MINIMAL)
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_configs_load_and_survive_a_round_trip(path, tmp_path):
+    config = load_config(path)
+    stored = tmp_path / "config.yaml"
+    stored.write_text(config.to_yaml())
+    assert load_config(stored) == config
+
+
+def test_shipped_configs_state_what_they_are_for():
+    paths = list(CONFIGS.glob("*.yaml"))
+    assert {p.stem for p in paths} >= {
+        "quickstart",
+        "radhi2025_bloodmnist",
+        "radhi2025_bloodmnist_frozen",
+        "hqcnn2025_bloodmnist",
+        "bloodmnist_compact",
+    }
+    for path in paths:
+        head = path.read_text().split("dataset:")[0]
+        assert f"python -m experiment run configs/{path.name}" in head
+        assert "time:" in head
+
+
+def test_exponents_without_a_dot_are_numbers(minimal):
+    assert load_config(minimal).training.learning_rate.circuit == 5e-3
+    assert load_config(minimal, ["training.weight_decay=1e-4"]).training.weight_decay == 1e-4
+
+
+def test_overrides_win_and_create_sections(minimal):
+    config = load_config(minimal, ["training.epochs=7", "evaluation.bootstrap_samples=200"])
+    assert config.training.epochs == 7
+    assert config.evaluation.bootstrap_samples == 200
+
+
+def test_configuration_is_frozen(minimal):
+    with pytest.raises(Exception, match="frozen"):
+        load_config(minimal).training.epochs = 4
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("training.epohcs=3", ["unknown key 'training.epohcs'", "'training.epochs'"]),
+        ("epochs=3", ["unknown key 'epochs'", "'training.epochs'"]),
+        ("sedes=3", ["unknown key 'sedes'", "'seeds'"]),
+        ("training.epochs='3'", ["training.epochs", "integer", '"3"']),
+        ("training.epochs=2.5", ["training.epochs", "integer"]),
+        ("training.epochs=0", ["training.epochs", "greater than or equal to 1", "0"]),
+        ("training.learning_rate.circuit=true", ["training.learning_rate.circuit", "number"]),
+        ("training.learning_rate.circuit=.nan", ["training.learning_rate.circuit"]),
+        ("training=3", ["training", "3"]),
+        ("training.epochs", ["expected key=value"]),
+        ("training.epochs.x=1", ["training.epochs.x"]),
+        ("dataset.name=bloodmnits", ["dataset.name", "did you mean 'bloodmnist'"]),
+        ("model.backbone.name=efficientnet", ["did you mean 'efficientnet_b0'"]),
+        ("model.circuit.name=radhi", ["model.circuit.name", "radhi2025"]),
+        ("model.processor={widths: [4, 4], dropout: [0.1]}", ["2 widths", "1 rates"]),
+        ("training.augmentation.crop_scale=[0.9, 0.5]", ["smallest share first"]),
+        ("model.backbone.pretrained=hub", ["pretrained", "efficientnet_b0"]),
+        ("dataset.positive_labels=[1, a]", ["dataset.positive_labels", "integer"]),
+        ("seed=-1", ["seed", "greater than or equal to 0"]),
+    ],
+)
+def test_refused_overrides_say_where_and_what(minimal, override, expected):
+    with pytest.raises(ConfigurationError) as caught:
+        load_config(minimal, [override])
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "command line" in message or "override" in message
+    for text in expected:
+        assert text in message
+
+
+def test_refused_files_are_named(tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(MINIMAL.replace("epochs: 3", "epochs: three"))
+    with pytest.raises(ConfigurationError, match=r"wrong\.yaml: training\.epochs: .*integer"):
+        load_config(path)
+    path.write_text("dataset: [")
+    with pytest.raises(ConfigurationError, match=r"wrong\.yaml: not valid YAML"):
+        load_config(path)
+    path.write_text("just text")
+    with pytest.raises(ConfigurationError, match="expected sections"):
+        load_config(path)
+    path.write_text("seed: 1\nseed: 2")
+    with pytest.raises(ConfigurationError, match="'seed' appears twice"):
+        load_config(path)
+    path.write_text("dataset: {name: bloodmnist}")
+    with pytest.raises(ConfigurationError, match="missing key 'model'"):
+        load_config(path)
+    with pytest.raises(ConfigurationError, match=r"absent\.yaml: cannot read"):
+        load_config(tmp_path / "absent.yaml")
+
+
+def test_images_cannot_be_augmented_behind_a_feature_cache(minimal):
+    overrides = ["model.backbone={name: efficientnet_b0, frozen: true}"]
+    assert load_config(minimal, overrides).model.backbone.frozen
+    with pytest.raises(ConfigurationError, match="cached features"):
+        load_config(minimal, [*overrides, "training.augmentation.horizontal_flip=true"])
+    with pytest.raises(ConfigurationError, match="cached features"):
+        load_config(minimal, [*overrides, "evaluation.test_time_augmentation=dihedral"])
+
+
+def test_names_in_the_schema_are_those_that_exist():
+    assert set(schema.CIRCUIT_NAMES) == set(CIRCUITS)
+    for paper in schema.PAPER_NAMES:
+        assert (CONFIGS.parent / "experiments" / f"{paper}.py").exists()
+
+
+def test_every_key_is_in_the_stored_configuration(minimal):
+    stored = yaml.safe_load(load_config(minimal).to_yaml())
+    assert set(stored) == set(Config.model_fields)
+    assert stored["evaluation"]["calibration_bins"] == 15
+
+
+def test_data_dir_comes_from_the_configuration_then_the_environment(minimal, monkeypatch, tmp_path):
+    monkeypatch.setenv("HQNN_DATA_DIR", str(tmp_path / "a"))
+    assert load_config(minimal).dataset.resolved_data_dir() == tmp_path / "a"
+    config = load_config(minimal, [f"dataset.data_dir={tmp_path / 'b'}"])
+    assert config.dataset.resolved_data_dir() == tmp_path / "b"
+    monkeypatch.delenv("HQNN_DATA_DIR")
+    monkeypatch.setenv("HQNN_CACHE_DIR", str(tmp_path / "c"))
+    assert load_config(minimal).dataset.resolved_data_dir() == tmp_path / "c" / "data"
