@@ -157,8 +157,10 @@ class ModelConfig(_Section):
     processor: MlpConfig = MlpConfig(widths=(64,))
     middle: Literal["quantum", "matched", "none"] = "quantum"
     circuit: CircuitConfig = CircuitConfig()
-    feature_scaling: Literal["none", "tanh"] = "tanh"
-    """`tanh`: the angles are (pi/2)·tanh(features); `none`: the features themselves."""
+    feature_scaling: Literal["none", "tanh", "standardised_tanh"] = "tanh"
+    """`none`: the angles are the features themselves; `tanh`: (pi/2)·tanh(features);
+    `standardised_tanh`: the same after batch normalisation, so that the angles of a new network
+    are spread over the range and the circuit's gradient does not start near zero."""
     feature_selection: Literal["projection", "first"] = "projection"
     """How the processor's output meets the middle's inputs: a learned Linear layer, or the first
     features as they are, the others dropped (radhi2025)."""

@@ -41,7 +41,12 @@ class Mlp(nnx.Module):
         """Build the layers; `num_outputs` is the last width, or `num_inputs` without layers."""
         widths = (num_inputs, *config.widths)
         self.num_outputs = widths[-1]
-        self.linears = nnx.List(nnx.Linear(i, o, rngs=rngs) for i, o in itertools.pairwise(widths))
+        # Batch normalisation takes the mean away: a bias before it would have no effect, and Adam
+        # would amplify the rounding noise of its zero gradient.
+        self.linears = nnx.List(
+            nnx.Linear(i, o, use_bias=not config.batch_norm, rngs=rngs)
+            for i, o in itertools.pairwise(widths)
+        )
         # Momentum 0.9 is torch's 0.1: the papers use torch's default.
         self.norms = (
             nnx.List(BatchNorm(width, momentum=0.9, epsilon=1e-5) for width in config.widths)
@@ -108,6 +113,9 @@ class HybridClassifier(nnx.Module):
         self.processor = Mlp(num_features, config.processor, rngs=rngs())
         self.num_angles = circuit.num_features
         self.projection = _projection(config, self.processor.num_outputs, circuit, rngs())
+        self.angle_norm = None
+        if config.feature_scaling == "standardised_tanh":
+            self.angle_norm = BatchNorm(circuit.num_features, momentum=0.9, epsilon=1e-5)
         self.middle = _middle(config, circuit, rngs())
         width = circuit.num_features if self.middle is None else circuit.num_outputs
         readout_rngs = rngs()
@@ -126,7 +134,9 @@ class HybridClassifier(nnx.Module):
         features = inputs if self.backbone is None else self.backbone(inputs)
         x = self.processor(features.astype(jnp.float32), rngs)
         x = x[:, : self.num_angles] if self.projection is None else self.projection(x)
-        if self.feature_scaling == "tanh":
+        if self.angle_norm is not None:
+            x = self.angle_norm(x)
+        if self.feature_scaling != "none":
             x = jnp.pi / 2 * jnp.tanh(x)
         if self.middle is not None:
             x = self.middle(x)
@@ -139,7 +149,8 @@ def _projection(
     config: ModelConfig, width: int, circuit: Circuit, rngs: nnx.Rngs
 ) -> nnx.Linear | None:
     if config.feature_selection == "projection":
-        return nnx.Linear(width, circuit.num_features, rngs=rngs)
+        use_bias = config.feature_scaling != "standardised_tanh"  # see Mlp
+        return nnx.Linear(width, circuit.num_features, use_bias=use_bias, rngs=rngs)
     if width < circuit.num_features:
         raise ConfigurationError(
             f"model.processor.widths: feature_selection 'first' needs a last width of at least "
@@ -277,6 +288,7 @@ def parameter_groups(params: dict[str, Any], middle: str) -> PyTree:
         "backbone": "backbone",
         "processor": "classical",
         "projection": "classical",
+        "angle_norm": "classical",
         "middle": "circuit" if middle == "quantum" else "classical",
         "readout": "classical",
         "classifier": "classical",

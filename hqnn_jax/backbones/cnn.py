@@ -18,7 +18,7 @@ _LAYERS: tuple[tuple[int, Padding, bool], ...] = (
     (64, "VALID", False),
     (64, "SAME", True),
 )
-_MIN_IMAGE_SIZE = 14  # below it nothing is left after the last pooling
+_MIN_IMAGE_SIZE = 16  # below it nothing is left after the last pooling
 
 
 class FiveLayerCNN(nnx.Module):

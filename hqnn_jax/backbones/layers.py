@@ -171,9 +171,9 @@ def _depthwise_gradients_cpu(
     """Gradients of the shifted products, each in the form that was measured to be fastest.
 
     Images: at stride 1 again a depthwise convolution, with the kernel turned by half a turn; at
-    larger strides the transpose that JAX derives is cheaper. Kernel: left to XLA, the size * size full-size
-    products exist at the same time and leave the cache; walking over the batch and accumulating
-    one image's products is 3 to 9 times faster.
+    larger strides the transpose that JAX derives is cheaper. Kernel: left to XLA, one full-size
+    product per tap exists at the same time and all leave the cache; walking over the batch and
+    accumulating one image's products is 3 to 9 times faster.
     """
     if stride == 1:
         images_gradient = _depthwise_turned(cotangent, kernel, pads)

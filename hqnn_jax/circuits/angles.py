@@ -3,6 +3,7 @@
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -62,8 +63,8 @@ class AngleFunction:
     _shared_pool: np.ndarray
     _sample_pool: np.ndarray
     _constants: np.ndarray
-    _shared_computed: np.ndarray
-    _sample_computed: np.ndarray
+    _shared_computed: tuple[int, ...]
+    _sample_computed: tuple[int, ...]
     _jaxpr: ClosedJaxpr
     _trace: Callable[[DTypeLike], ClosedJaxpr]
 
@@ -75,10 +76,10 @@ class AngleFunction:
     def shared_angles(self, weights: Float[Array, "..."]) -> Float[Array, " shared"]:
         """Angles that do not depend on features, in radians and in the dtype of `weights`."""
         pool = [weights.ravel(), jnp.asarray(self._constants, weights.dtype)]
-        if self._shared_computed.size:
+        if self._shared_computed:
             # Any features do: the outputs kept do not depend on them.
             features = jnp.zeros(self.num_features, weights.dtype)
-            pool.append(self._computed(features, weights)[self._shared_computed])
+            pool.append(self._computed(features, weights, self._shared_computed))
         return jnp.concatenate(pool)[self._shared_pool]
 
     def sample_angles(
@@ -86,9 +87,9 @@ class AngleFunction:
     ) -> Float[Array, "batch per_sample"]:
         """Angles that depend on features (and perhaps on weights), in radians, for each sample."""
         pool = [features]
-        if self._sample_computed.size:
-            computed = jax.vmap(self._computed, (0, None))(features, weights)
-            pool.append(computed[:, self._sample_computed])
+        if self._sample_computed:
+            compute = partial(self._computed, outputs=self._sample_computed)
+            pool.append(jax.vmap(compute, (0, None))(features, weights))
         return jnp.concatenate(pool, axis=1)[:, self._sample_pool]
 
     def __call__(
@@ -101,13 +102,21 @@ class AngleFunction:
         return jnp.concatenate([shared, per_sample])[position]
 
     def _computed(
-        self, features: Float[Array, " features"], weights: Float[Array, "..."]
+        self,
+        features: Float[Array, " features"],
+        weights: Float[Array, "..."],
+        outputs: tuple[int, ...],
     ) -> Float[Array, " computed"]:
-        """All outputs of the jaxpr; the compiler drops those that nobody uses."""
+        """Some outputs of the jaxpr, chosen before stacking.
+
+        The compiler then drops the others, and a derivative of theirs that is not finite cannot
+        turn a zero cotangent into NaN.
+        """
         dtype = weights.dtype
         # Constants and intermediate results of a float32 trace would round a float64 circuit.
         jaxpr = self._jaxpr if dtype == jnp.float32 else self._trace(dtype)
-        return jnp.stack([out.astype(dtype) for out in jaxpr_as_fun(jaxpr)(features, weights)])
+        results = jaxpr_as_fun(jaxpr)(features, weights)
+        return jnp.stack([results[output].astype(dtype) for output in outputs])
 
 
 def angle_function(
@@ -149,13 +158,13 @@ def angle_function(
         num_features=num_features,
         weights_shape=weights_shape,
         inputs=tuple(inputs),
-        shared=np.array(pools.shared_position, int),
-        per_sample=np.array(pools.sample_position, int),
-        _shared_pool=np.array(pools.shared, int),
-        _sample_pool=np.array(pools.sample, int),
+        shared=np.array(pools.shared_position, np.int32),
+        per_sample=np.array(pools.sample_position, np.int32),
+        _shared_pool=np.array(pools.shared, np.int32),
+        _sample_pool=np.array(pools.sample, np.int32),
         _constants=np.array(pools.constants, float),
-        _shared_computed=np.array(pools.shared_computed, int),
-        _sample_computed=np.array(pools.sample_computed, int),
+        _shared_computed=tuple(pools.shared_computed),
+        _sample_computed=tuple(pools.sample_computed),
         _jaxpr=jaxpr,
         _trace=trace,
     )

@@ -85,7 +85,7 @@ def queue(
         with qml.queuing.AnnotatedQueue() as queued:
             returned = function(features, weights)
     except Exception as error:
-        raise _capture_error(name, function, error) from error
+        raise _capture_error(name, error) from error
     tape = qml.tape.QuantumScript.from_queue(queued)
     measurements = list(returned) if isinstance(returned, list | tuple) else [returned]
     if not measurements or not all(isinstance(m, MeasurementProcess) for m in measurements):
@@ -101,19 +101,19 @@ def queue(
     return tape
 
 
-def _capture_error(name: str, function: QuantumFunction, error: Exception) -> CircuitError:
+def _capture_error(name: str, error: Exception) -> CircuitError:
     if isinstance(error, CircuitError):
         return error
-    label = getattr(function, "__name__", "the quantum function")
+    kind = type(error).__name__
     if isinstance(error, jax.errors.JAXTypeError):
         return CircuitError(
-            f"Circuit '{name}': {label} uses the value of a feature or weight in Python "
-            f"({type(error).__name__}); its gates must be the same for all inputs: use jnp "
-            "functions on angles and no 'if', float() or numpy function on them"
+            f"Circuit '{name}': the quantum function uses the value of a feature or weight in "
+            f"Python ({kind}), but its gates must be the same for all inputs; use jnp functions "
+            "on angles, and no 'if', float() or numpy function"
         )
     reason = str(error).split("\n", maxsplit=1)[0]
     return CircuitError(
-        f"Circuit '{name}': {label} raised {type(error).__name__} while it was captured: {reason}"
+        f"Circuit '{name}': the quantum function raised {kind} while it was captured: {reason}"
     )
 
 
@@ -135,7 +135,7 @@ def _reduced_tape(
             warnings.simplefilter("ignore")
             (reduced,), _ = qml.transforms.decompose(tape, gate_set=gate_set)
     except Exception as error:
-        raise _capture_error(name, function, error) from error
+        raise _capture_error(name, error) from error
     for operation in reduced.operations:
         if operation.name not in gate_set:
             raise CircuitError(
@@ -202,8 +202,9 @@ def _observables(
             observables += _projectors(measured, num_qubits)
         else:
             raise CircuitError(
-                f"Circuit '{name}': measurement {measurement} is not supported; expected "
-                "qml.expval of Pauli words or qml.probs(wires=...)"
+                f"Circuit '{name}': measurement {type(measurement).__name__} on wires "
+                f"{list(wires)} is not supported; expected qml.expval of Pauli words or "
+                "qml.probs(wires=...)"
             )
     return tuple(observables)
 
@@ -212,15 +213,17 @@ def _pauli_sum(observable: Any, name: str, num_qubits: int) -> Observable:
     sentence = observable.pauli_rep
     if sentence is None:
         raise CircuitError(
-            f"Circuit '{name}': observable {observable} is not a combination of Pauli words; "
-            "write it with qml.X, qml.Y, qml.Z and qml.I"
+            f"Circuit '{name}': observable {observable.name} on wires "
+            f"{observable.wires.tolist()} is not a combination of Pauli words; write it with "
+            "qml.X, qml.Y, qml.Z and qml.I"
         )
     terms = []
     for word, coefficient in sentence.items():
         if _is_traced(coefficient):
             raise CircuitError(
-                f"Circuit '{name}': observable {observable} has a coefficient that depends on "
-                "features or weights; scale the circuit's outputs instead"
+                f"Circuit '{name}': observable {observable.name} on wires "
+                f"{observable.wires.tolist()} has a coefficient that depends on features or "
+                "weights; scale the circuit's outputs instead"
             )
         letters = "".join(word.get(wire, "I") for wire in range(num_qubits))
         terms.append((float(jnp.real(coefficient)), letters))

@@ -71,7 +71,7 @@ class Circuit:
                 a gate without decomposition, a wire out of range, no measurement, a gate choice
                 that depends on inputs); the message names the operation and the reason.
         """
-        name = name or getattr(function, "__name__", "circuit")
+        name = name or str(getattr(function, "__name__", "circuit"))
         if num_qubits < 1 or num_features < 0 or any(size < 0 for size in weights_shape):
             raise CircuitError(
                 f"Circuit '{name}': num_qubits={num_qubits}, num_features={num_features}, "
@@ -162,14 +162,17 @@ class Circuit:
         return jax.random.uniform(key, self.weights_shape, dtype, 0.0, 2 * jnp.pi)
 
     def draw(self) -> Figure:
-        """Draw the circuit as written, templates expanded one level, as a matplotlib figure."""
+        """Draw the circuit as written, with templates expanded, as a matplotlib figure."""
         import matplotlib.pyplot as plt
         import pennylane as qml
 
         tape = queue(
             self.function, np.zeros(self.num_features), np.zeros(self.weights_shape), self.name
         )
-        figure, _ = qml.drawer.tape_mpl(tape.expand(depth=1), wire_order=range(self.num_qubits))
+        (expanded,), _ = qml.transforms.decompose(
+            tape, stopping_condition=lambda op: "pennylane.templates" not in type(op).__module__
+        )
+        figure, _ = qml.drawer.tape_mpl(expanded, wire_order=range(self.num_qubits))
         # The caller owns the figure; pyplot must not keep it alive or show it.
         plt.close(figure)
         return figure

@@ -54,7 +54,7 @@ class Expectation:
         """Expectation values, in the real dtype of `state`; zero where there is no term."""
         total = jnp.zeros((), jnp.finfo(state.dtype).dtype)
         for flips, weights in self.weights.items():
-            flipped = state[np.arange(len(state)) ^ flips] if flips else state
+            flipped = state[np.arange(len(state), dtype=np.int32) ^ flips] if flips else state
             products = jnp.conj(state) * flipped
             # A weight is real or imaginary according to the number of Y in its words.
             if np.any(weights.real):

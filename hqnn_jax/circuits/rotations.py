@@ -42,7 +42,7 @@ class RotationStack:
         length = max(1, *map(len, sequences))
         coefficients = np.zeros((3, length, len(sequences), 2, 2), complex)
         coefficients[:] = _IDENTITY[:, None, None]
-        angles = np.zeros((length, len(sequences)), int)
+        angles = np.zeros((length, len(sequences)), np.int32)
         for s, gates in enumerate(sequences):
             for g, gate in enumerate(gates):
                 coefficients[:, g, s] = GATE_COEFFICIENTS[gate.name]

@@ -95,7 +95,7 @@ def _runs(gates: Sequence[Gate]) -> list[list[Gate]]:
 
 
 def _entangler(gates: Sequence[Gate], num_qubits: int) -> Entangler:
-    states = np.arange(2**num_qubits)
+    states = np.arange(2**num_qubits, dtype=np.int32)
     source, phase = states, np.zeros(states.size)
     angles: list[int] = []
     bits: list[np.ndarray] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +12,12 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from hqnn_jax.models import Variables
 
 
-@dataclasses.dataclass(frozen=True)
-class RunningMetrics:
-    """Sums over the training batches of the current epoch."""
+class RunningMetrics(NamedTuple):
+    """Sums over the training batches of the current epoch; a leading seed axis is allowed."""
 
-    loss: Float[Array, ""]
-    correct: Int[Array, ""]
-    images: Int[Array, ""]
+    loss: Float[Array, "*seeds"]
+    correct: Int[Array, "*seeds"]
+    images: Int[Array, "*seeds"]
 
     @classmethod
     def zero(cls) -> RunningMetrics:
@@ -26,8 +25,7 @@ class RunningMetrics:
         return cls(jnp.zeros(()), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainState:
+class TrainState(NamedTuple):
     """Parameters, batch statistics, optimiser state, their average, and the position in the data.
 
     `step` counts optimiser steps since the start of training. Data order, augmentation and dropout
@@ -39,21 +37,13 @@ class TrainState:
     optimizer_state: PyTree
     plateau: PyTree
     metrics: RunningMetrics
-    key: Key[Array, ""]
-    step: Int[Array, ""]
+    key: Key[Array, "*seeds"]
+    step: Int[Array, "*seeds"]
 
     @property
     def evaluated(self) -> Variables:
         """The variables that are validated and evaluated: the average where one is kept."""
         return self.variables if self.average is None else self.average
-
-
-jax.tree_util.register_dataclass(RunningMetrics, ["loss", "correct", "images"], [])
-jax.tree_util.register_dataclass(
-    TrainState,
-    ["variables", "average", "optimizer_state", "plateau", "metrics", "key", "step"],
-    [],
-)
 
 
 def initial_state(

@@ -120,8 +120,7 @@ class Task:
         updates = optax.tree.scale(state.plateau.scale, updates)
         variables = Variables(optax.apply_updates(state.variables.params, updates), batch_stats)
         correct = jnp.sum(jnp.argmax(logits, -1) == labels, dtype=jnp.int32)
-        return dataclasses.replace(
-            state,
+        return state._replace(
             variables=variables,
             average=self._averaged(state, variables),
             optimizer_state=optimizer_state,
@@ -177,7 +176,7 @@ class Task:
         plateau = state.plateau
         if self.training.schedule.name == "reduce_on_plateau":
             _, plateau = self.plateau.update({}, plateau, value=validation_loss)
-        return dataclasses.replace(state, plateau=plateau, metrics=RunningMetrics.zero())
+        return state._replace(plateau=plateau, metrics=RunningMetrics.zero())
 
     def predict(
         self, variables: Variables, inputs: Shaped[Array, "batch *shape"]

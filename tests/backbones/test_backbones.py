@@ -22,26 +22,32 @@ def images(batch, size, channels=3, width=None):
 
 @pytest.fixture(scope="module")
 def efficientnet():
-    return EfficientNetB0(rngs=nnx.Rngs(0))
+    return nnx.jit(lambda: EfficientNetB0(rngs=nnx.Rngs(0)))()
+
+
+def apply(module, x):
+    """The compiled call, in the module's mode, on pytrees only."""
+    graph, state = nnx.split(module)
+    return jax.jit(lambda state, x: nnx.merge(graph, state)(x))(state, x)
 
 
 def test_efficientnet_has_the_published_parameter_counts(efficientnet):
+    with_head = nnx.eval_shape(lambda: EfficientNetB0(num_classes=1000, rngs=nnx.Rngs(0)))
     assert parameter_count(efficientnet) == 4_007_548
-    assert parameter_count(EfficientNetB0(num_classes=1000, rngs=nnx.Rngs(0))) == 5_288_548
+    assert parameter_count(with_head) == 5_288_548
 
 
 def test_efficientnet_takes_any_image_size_and_channel_number():
-    module = EfficientNetB0(in_channels=1, rngs=nnx.Rngs(0))
-    module.eval()
-    features = module(images(2, 32, channels=1, width=45))
-    assert features.shape == (2, module.num_features) == (2, 1280)
-    assert np.isfinite(features).all()
+    module = nnx.eval_shape(lambda: EfficientNetB0(in_channels=1, rngs=nnx.Rngs(0)))
+    for height, width in ((32, 45), (224, 224), (1, 3)):
+        features = nnx.eval_shape(lambda m, x: m(x), module, jnp.zeros((2, height, width, 1)))
+        assert features.shape == (2, module.num_features) == (2, 1280)
 
 
 def test_efficientnet_in_bfloat16_approximates_float32(efficientnet):
-    half = EfficientNetB0(dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
-    features = nnx.view(half, use_running_average=False)(images(4, 32))
-    expected = nnx.view(efficientnet, use_running_average=False)(images(4, 32))
+    half = nnx.jit(lambda: EfficientNetB0(dtype=jnp.bfloat16, rngs=nnx.Rngs(0)))()
+    features = apply(nnx.view(half, use_running_average=True), images(4, 32))
+    expected = apply(nnx.view(efficientnet, use_running_average=True), images(4, 32))
     assert features.dtype == jnp.float32
     assert np.corrcoef(features.ravel(), expected.ravel())[0, 1] > 0.99
 
@@ -54,15 +60,15 @@ def test_cnn_has_the_published_layers():
     assert module(images(2, 28)).shape == (2, module.num_features)
 
 
-@pytest.mark.parametrize("image_size", [14, 29, 64])
+@pytest.mark.parametrize("image_size", [16, 17, 40])
 def test_cnn_counts_its_features_for_other_sizes(image_size):
     module = FiveLayerCNN(in_channels=1, image_size=image_size, rngs=nnx.Rngs(0))
     assert module(images(2, image_size, channels=1)).shape == (2, module.num_features)
 
 
 def test_cnn_rejects_images_that_vanish():
-    with pytest.raises(ConfigurationError, match="image_size is 13, expected at least 14"):
-        FiveLayerCNN(image_size=13, rngs=nnx.Rngs(0))
+    with pytest.raises(ConfigurationError, match="image_size is 15, expected at least 16"):
+        FiveLayerCNN(image_size=15, rngs=nnx.Rngs(0))
 
 
 def test_cnn_methods_agree():
@@ -89,9 +95,9 @@ def make_step(graph, learning_rate=0.05):
 
 
 def test_cnn_trains_under_jit_and_records_statistics():
-    module = FiveLayerCNN(image_size=14, rngs=nnx.Rngs(0))
+    module = FiveLayerCNN(image_size=16, rngs=nnx.Rngs(0))
     graph, params, statistics = nnx.split(module, nnx.Param, nnx.BatchStat)
-    x, targets = images(8, 14), jnp.ones((8, 5))
+    x, targets = images(8, 16), jnp.ones((8, 5))
     step = jax.jit(make_step(graph))
     initial, losses = statistics, []
     for _ in range(5):
@@ -109,14 +115,14 @@ def test_cnn_trains_under_jit_and_records_statistics():
 @pytest.mark.parametrize("method", ["lax", "patches"])
 def test_cnn_training_under_vmap_over_seeds_equals_loop(method):
     def split(key):
-        module = FiveLayerCNN(image_size=14, method=method, rngs=nnx.Rngs(key))
+        module = FiveLayerCNN(image_size=16, method=method, rngs=nnx.Rngs(key))
         return nnx.split(module, nnx.Param, nnx.BatchStat)
 
     keys = jax.random.split(jax.random.key(5), 3)
     graph = split(keys[0])[0]
     states = [split(key)[1:] for key in keys]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-    x, targets = images(6, 14), jnp.ones((6, 5))
+    x, targets = images(6, 16), jnp.ones((6, 5))
     step = make_step(graph)
     together = jax.jit(jax.vmap(step, in_axes=(0, 0, None, None)))(*stacked, x, targets)
     one_by_one = [step(*state, x, targets) for state in states]
@@ -134,6 +140,6 @@ def test_efficientnet_gradient_reaches_every_parameter(efficientnet):
         return (features * jnp.linspace(-1, 1, features.size).reshape(features.shape)).sum()
 
     gradient = jax.jit(jax.grad(loss))(params)
-    assert np.isfinite(optax.global_norm(gradient))
+    assert np.isfinite(optax.tree.norm(gradient))
     without = [path for path, leaf in nnx.to_flat_state(gradient) if not np.any(leaf[...])]
     assert without == []

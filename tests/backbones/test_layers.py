@@ -1,5 +1,7 @@
 """The layers give what XLA's own convolutions give, on asymmetric images, values and gradients."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,20 +39,26 @@ def library_convolution(images, kernel, stride, padding, groups=1):
 
 
 def assert_same_values_and_gradients(ours, reference, images, kernel, tolerance=2e-5):
-    expected, expected_pullback = jax.vjp(reference, images, kernel)
-    values, pullback = jax.vjp(ours, images, kernel)
-    np.testing.assert_allclose(values, expected, rtol=tolerance, atol=tolerance)
-    cotangent = normal(9, expected.shape, expected.dtype)
-    for gradient, expected_gradient in zip(
-        pullback(cotangent), expected_pullback(cotangent), strict=True
+    shape = jax.eval_shape(reference, images, kernel).shape
+    cotangent = normal(9, shape, images.dtype)
+
+    @partial(jax.jit, static_argnums=0)
+    def value_and_gradients(function, *inputs):
+        value, pullback = jax.vjp(function, *inputs)
+        return value, *pullback(cotangent)
+
+    for actual, expected in zip(
+        value_and_gradients(ours, images, kernel),
+        value_and_gradients(reference, images, kernel),
+        strict=True,
     ):
-        np.testing.assert_allclose(gradient, expected_gradient, rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("stride", [1, 2, 3])
-@pytest.mark.parametrize("size", [1, 3, 4])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("method", ["lax", "patches"])
 def test_convolution_agrees_with_xla(shape, padding, stride, size, method):
     images = normal(0, shape)
@@ -65,7 +73,7 @@ def test_convolution_agrees_with_xla(shape, padding, stride, size, method):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("padding", [*PADDINGS, 4])
-@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [3, 4])
 def test_depthwise_convolution_agrees_with_xla(shape, padding, stride, size):
     images = normal(0, shape)
@@ -94,8 +102,8 @@ def test_depthwise_convolution_honours_float64():
 def test_cpu_and_library_branches_are_chosen_by_lowering_platform():
     images, kernel = normal(0, (2, 7, 10, 3)), normal(1, (3, 3, 1, 3))
     traced = jax.jit(depthwise_convolution).trace(images, kernel)
-    assert "convolution" not in traced.lower(lowering_platforms=("cpu",)).as_text()
-    assert "convolution" in traced.lower(lowering_platforms=("cuda",)).as_text()
+    assert "stablehlo.convolution" not in traced.lower(lowering_platforms=("cpu",)).as_text()
+    assert "stablehlo.convolution" in traced.lower(lowering_platforms=("cuda",)).as_text()
 
 
 @pytest.mark.parametrize("method", ["lax", "patches"])
@@ -110,6 +118,16 @@ def test_convolution_under_vmap_over_kernels_equals_loop(method):
     np.testing.assert_allclose(together[0], [value for value, _ in one_by_one], rtol=1e-4)
     np.testing.assert_allclose(
         together[1], jnp.stack([gradient for _, gradient in one_by_one]), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_stride_larger_than_the_kernel_skips_pixels():
+    images, kernel = normal(0, (2, 7, 10, 3)), normal(1, (2, 2, 1, 3))
+    assert_same_values_and_gradients(
+        lambda x, k: depthwise_convolution(x, k, stride=3, padding="VALID"),
+        lambda x, k: library_convolution(x, k, 3, "VALID", groups=3),
+        images,
+        kernel,
     )
 
 
@@ -142,7 +160,7 @@ def test_conv_bias_is_added_per_output_channel():
     images = normal(0, (1, 2, 3, 2))
     before = layer(images)
     layer.bias[...] = jnp.array([1.0, 2.0, 3.0])
-    np.testing.assert_allclose(layer(images) - before, np.broadcast_to([1, 2, 3], before.shape))
+    np.testing.assert_allclose(layer(images), before + np.array([1, 2, 3]), rtol=1e-6)
 
 
 def test_max_pool_agrees_with_xla_and_drops_the_odd_edge():
@@ -184,8 +202,8 @@ class TestBatchNorm:
     def test_gradients_agree_with_flax(self):
         weights = normal(1, self.images.shape)
         gradients = [
-            jax.grad(lambda x, layer=layer: (weights * layer(x)).sum())(self.images)
-            for layer in map(nnx.clone, self.pair())
+            jax.grad(lambda x, layer=layer: (weights * nnx.clone(layer)(x)).sum())(self.images)
+            for layer in self.pair()
         ]
         np.testing.assert_allclose(*gradients, rtol=1e-3, atol=1e-4)
 

@@ -1,0 +1,103 @@
+"""Checkpoints: exact, atomic, the last and the best, and only for their own configuration."""
+
+import os
+import shutil
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from hqnn_jax.errors import CheckpointError
+from hqnn_jax.training.checkpoints import Checkpoints
+from tests.training.conftest import assert_same
+
+DESCRIPTION = {"training": {"epochs": 3, "batch_size": 16}, "seed": 0}
+
+
+def at_step(state, step: int, shift: float = 0.0):
+    variables = jax.tree.map(lambda x: x + shift, state.variables)
+    return state._replace(step=jnp.int32(step), variables=variables)
+
+
+def scores(accuracy: float, loss: float) -> dict[str, float]:
+    return {"validation_accuracy": accuracy, "validation_loss": loss}
+
+
+def test_restored_state_is_bitwise_the_saved_one(small_study, tmp_path):
+    state = at_step(small_study(average_decay=0.9).state, 4, shift=0.1)
+    with Checkpoints(tmp_path / "c", DESCRIPTION) as checkpoints:
+        checkpoints.save(state, scores(0.5, 1.0))
+        checkpoints.wait()
+    like = small_study(seed=5, average_decay=0.9).state
+    with Checkpoints(tmp_path / "c", DESCRIPTION) as checkpoints:
+        assert checkpoints.latest_step() == 4
+        assert_same(checkpoints.restore(4, like), state)
+
+
+def test_last_and_best_are_kept(small_study, tmp_path):
+    state = small_study().state
+    with Checkpoints(tmp_path / "c", DESCRIPTION) as checkpoints:
+        for step, accuracy, loss in [(4, 0.6, 1.0), (8, 0.9, 0.5), (12, 0.9, 0.4), (16, 0.7, 0.1)]:
+            checkpoints.save(at_step(state, step), scores(accuracy, loss))
+        checkpoints.save(at_step(state, 18), None)
+        checkpoints.wait()
+        assert checkpoints.best_step() == 12  # the higher accuracy, then the lower loss
+        assert checkpoints.latest_step() == 18
+    kept = {p.name for p in (tmp_path / "c").iterdir() if p.name.isdigit()}
+    assert kept == {"12", "18"}
+
+
+def test_empty_folder_has_no_checkpoint(tmp_path):
+    with Checkpoints(tmp_path / "c", DESCRIPTION) as checkpoints:
+        assert checkpoints.latest_step() is None
+        assert checkpoints.best_step() is None
+
+
+def test_checkpoint_of_another_configuration_is_refused(small_study, tmp_path):
+    state = small_study().state
+    with Checkpoints(tmp_path / "c", DESCRIPTION) as checkpoints:
+        checkpoints.save(at_step(state, 4), scores(0.5, 1.0))
+    other = {**DESCRIPTION, "training": {"epochs": 3, "batch_size": 32}}
+    with (
+        Checkpoints(tmp_path / "c", other) as checkpoints,
+        pytest.raises(CheckpointError, match=r"training\.batch_size is 16 there, 32 here"),
+    ):
+        checkpoints.restore(4, state)
+
+
+def test_damaged_checkpoint_is_one_line(small_study, tmp_path):
+    state = small_study().state
+    with Checkpoints(tmp_path / "c", DESCRIPTION) as checkpoints:
+        checkpoints.save(at_step(state, 4), scores(0.5, 1.0))
+    files = [p for p in (tmp_path / "c" / "4" / "state").rglob("*") if p.is_file()]
+    for path in files:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with (
+        Checkpoints(tmp_path / "c", DESCRIPTION) as checkpoints,
+        pytest.raises(CheckpointError, match="cannot read the checkpoint") as caught,
+    ):
+        checkpoints.restore(4, state)
+    assert "\n" not in str(caught.value)
+
+
+def test_half_written_checkpoint_is_ignored_and_removed(small_study, tmp_path):
+    state = small_study().state
+    with Checkpoints(tmp_path / "c", DESCRIPTION) as checkpoints:
+        checkpoints.save(at_step(state, 4), scores(0.5, 1.0))
+    folder = tmp_path / "c"
+    leftover = folder / "8.orbax-checkpoint-tmp-1"
+    shutil.copytree(folder / "4", leftover)
+    (leftover / "commit_success.txt").unlink(missing_ok=True)
+    with Checkpoints(folder, DESCRIPTION) as checkpoints:
+        assert checkpoints.latest_step() == 4
+        checkpoints.save(at_step(state, 8), scores(0.6, 1.0))
+        checkpoints.wait()
+        assert checkpoints.latest_step() == 8
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_unwritable_folder_is_one_line(tmp_path):
+    folder = tmp_path / "c"
+    folder.mkdir(mode=0o500)
+    with pytest.raises(CheckpointError, match="cannot write"):
+        Checkpoints(folder / "seed_0", DESCRIPTION)
