@@ -14,6 +14,7 @@ import typer
 from hqnn_jax.config import BACKBONE_NAMES, CIRCUIT_NAMES, DATASET_NAMES, Config
 from hqnn_jax.config_loading import load_config
 from hqnn_jax.errors import HqnnError
+from hqnn_jax.memory import keep_large_buffers
 from hqnn_jax.progress import Progress
 
 if TYPE_CHECKING:
@@ -183,6 +184,7 @@ def _print_summary(path: Path) -> None:
 
 def main() -> int:
     """Run the command line; return the exit code."""
+    keep_large_buffers()
     try:
         app(standalone_mode=True)
     except HqnnError as error:

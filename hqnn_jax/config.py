@@ -185,6 +185,8 @@ class AugmentationConfig(_Section):
     """Area of the random resized crop as a share of the image, smallest and largest."""
     horizontal_flip: bool = False
     vertical_flip: bool = False
+    quarter_turns: bool = False
+    """Turn by 0, 90, 180 or 270 degrees, exactly: no pixel is interpolated."""
     rotation_degrees: Annotated[float, Field(ge=0.0, le=180.0)] = 0.0
     """Angle drawn uniformly from [-rotation_degrees, rotation_degrees]."""
     brightness: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0

@@ -52,9 +52,11 @@ class MatchedLayer(nnx.Module):
     def __init__(self, num_inputs: int, num_outputs: int, shape: _Shape, *, rngs: nnx.Rngs):
         """Build the layers of a given shape; `for_circuit` chooses the shape."""
         width = num_inputs if shape.hidden is None else shape.hidden
-        self.hidden = None
-        if shape.hidden is not None:
-            self.hidden = nnx.Linear(num_inputs, width, use_bias=shape.hidden_bias, rngs=rngs)
+        self.hidden = (
+            None
+            if shape.hidden is None
+            else nnx.Linear(num_inputs, width, use_bias=shape.hidden_bias, rngs=rngs)
+        )
         self.output = nnx.Linear(width, num_outputs, use_bias=shape.output_bias, rngs=rngs)
 
     @classmethod

@@ -113,16 +113,15 @@ class HybridClassifier(nnx.Module):
         self.processor = Mlp(num_features, config.processor, rngs=rngs())
         self.num_angles = circuit.num_features
         self.projection = _projection(config, self.processor.num_outputs, circuit, rngs())
-        self.angle_norm = None
-        if config.feature_scaling == "standardised_tanh":
-            self.angle_norm = BatchNorm(circuit.num_features, momentum=0.9, epsilon=1e-5)
+        self.angle_norm = (
+            BatchNorm(circuit.num_features, momentum=0.9, epsilon=1e-5)
+            if config.feature_scaling == "standardised_tanh"
+            else None
+        )
         self.middle = _middle(config, circuit, rngs())
         width = circuit.num_features if self.middle is None else circuit.num_outputs
-        readout_rngs = rngs()
-        self.readout = None
-        if config.readout_width is not None:
-            self.readout = nnx.Linear(width, config.readout_width, rngs=readout_rngs)
-            width = config.readout_width
+        self.readout = _readout(config.readout_width, width, rngs())
+        width = config.readout_width or width
         self.classifier = Mlp(width, config.classifier, rngs=rngs())
         self.logits = nnx.Linear(self.classifier.num_outputs, num_classes, rngs=rngs())
 
@@ -157,6 +156,10 @@ def _projection(
             f"{circuit.num_features}, the circuit's number of features; got {width}"
         )
     return None
+
+
+def _readout(width: int | None, num_inputs: int, rngs: nnx.Rngs) -> nnx.Linear | None:
+    return None if width is None else nnx.Linear(num_inputs, width, rngs=rngs)
 
 
 def _middle(config: ModelConfig, circuit: Circuit, rngs: nnx.Rngs) -> nnx.Module | None:
@@ -225,7 +228,7 @@ class Model:
     def split(cls, module: nnx.Module) -> tuple[Model, Variables]:
         """Split an NNX module into static structure and arrays."""
         module.train()
-        training_graph, params, batch_stats = nnx.split(module, nnx.Param, nnx.BatchStat)
+        training_graph, params, batch_stats = nnx.split(module, nnx.Param, nnx.BatchStat)  # type: ignore[misc]
         module.eval()
         model = cls(training_graph, nnx.graphdef(module))
         return model, Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats))
@@ -260,20 +263,32 @@ def build_backbone(config: BackboneConfig, *, in_channels: int, key: Key[Array, 
     dtype = config.compute_dtype
     if dtype == "auto":
         dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
-    options = {"in_channels": in_channels, "dtype": jnp.dtype(dtype), "rngs": nnx.Rngs(params=key)}
-    backbone: Backbone
-    if config.name == "efficientnet_b0":
-        backbone = EfficientNetB0(**options)
-    elif config.name == "five_layer_cnn":
-        backbone = FiveLayerCNN(image_size=config.image_size, **options)
-    elif config.name == "compact":
-        backbone = CompactResNet(**options)
-    else:
-        raise ValueError(f"no backbone is built for {config.name!r}")
-    if config.pretrained is not None:
-        hub = config.pretrained == "hub"
-        load_pretrained(backbone, TF_EFFICIENTNET_B0_REPOSITORY if hub else Path(config.pretrained))
+    if config.pretrained is None:
+        return _new_backbone_compiled(config, in_channels, dtype, key)
+    # Shapes only: drawing values that are replaced at once would compile for 15 seconds.
+    backbone = nnx.eval_shape(lambda: _new_backbone(config, in_channels, dtype, key))
+    hub = config.pretrained == "hub"
+    load_pretrained(backbone, TF_EFFICIENTNET_B0_REPOSITORY if hub else Path(config.pretrained))
     return backbone
+
+
+def _new_backbone(
+    config: BackboneConfig, in_channels: int, dtype: str, key: Key[Array, ""]
+) -> Backbone:
+    rngs = nnx.Rngs(params=key)
+    if config.name == "efficientnet_b0":
+        return EfficientNetB0(in_channels=in_channels, dtype=dtype, rngs=rngs)
+    if config.name == "five_layer_cnn":
+        return FiveLayerCNN(
+            in_channels=in_channels, image_size=config.image_size, dtype=dtype, rngs=rngs
+        )
+    if config.name == "compact":
+        return CompactResNet(in_channels=in_channels, dtype=dtype, rngs=rngs)
+    raise ValueError(f"no backbone is built for {config.name!r}")
+
+
+# One program for all initial values, compiled once for all seeds.
+_new_backbone_compiled = nnx.jit(_new_backbone, static_argnums=(0, 1, 2))
 
 
 def parameter_groups(params: dict[str, Any], middle: str) -> PyTree:

@@ -142,15 +142,15 @@ class Study:
         if self.config.training.class_weights == "inverse_frequency":
             weights = class_weights(self.dataset.train.labels, self.dataset.num_classes)
         return TrainingData(
-            *(
-                Examples(
-                    jnp.asarray(self.inputs[name]),
-                    jnp.asarray(self.dataset.splits()[name].labels),
-                )
-                for name in ("train", "validation")
-            ),
+            train=self.examples("train"),
+            validation=self.examples("validation"),
             class_weights=jnp.asarray(weights),
         )
+
+    def examples(self, split: str) -> Examples:
+        """Put the inputs and labels of a split on the device."""
+        labels = self.dataset.splits()[split].labels
+        return Examples(jnp.asarray(self.inputs[split]), jnp.asarray(labels))
 
     def parameters(self, variables: Variables) -> dict[str, int]:
         """Return the parameter count per group, a frozen backbone included."""
@@ -255,7 +255,8 @@ def evaluate(
             inputs["test"],
             min(config.evaluation.batch_size, len(dataset.test)),
         )
-    best_epochs, probabilities = [], {name: [] for name in SPLIT_NAMES}
+    best_epochs = []
+    probabilities: dict[str, list[np.ndarray]] = {name: [] for name in SPLIT_NAMES}
     total = len(config.seed_values()) * sum(map(len, inputs.values()))
     with progress.task("evaluating", total) as advance:
         for seed in config.seed_values():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -53,9 +55,7 @@ class _SqueezeExcitation(nnx.Module):
 class _ResidualBlock(nnx.Module):
     """relu(x + SE(BN(conv(relu(BN(conv(x)))))))."""
 
-    def __init__(
-        self, features: int, *, method: ConvMethod, dtype: DTypeLike, rngs: nnx.Rngs
-    ):
+    def __init__(self, features: int, *, method: ConvMethod, dtype: DTypeLike, rngs: nnx.Rngs):
         self.first = _ConvNormRelu(features, features, method=method, dtype=dtype, rngs=rngs)
         self.second = _ConvNormRelu(
             features, features, relu=False, method=method, dtype=dtype, rngs=rngs
@@ -85,12 +85,10 @@ class CompactResNet(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Build the network; `method` is how convolutions are evaluated on CPU."""
-        self.stem = _ConvNormRelu(
-            in_channels, WIDTHS[0], method=method, dtype=dtype, rngs=rngs
-        )
-        self.downs = nnx.List([])
-        self.blocks = nnx.List([])
-        for before, after in zip(WIDTHS, WIDTHS[1:], strict=False):
+        self.stem = _ConvNormRelu(in_channels, WIDTHS[0], method=method, dtype=dtype, rngs=rngs)
+        self.downs: nnx.List[_ConvNormRelu] = nnx.List([])
+        self.blocks: nnx.List[_ResidualBlock] = nnx.List([])
+        for before, after in itertools.pairwise(WIDTHS):
             self.downs.append(
                 _ConvNormRelu(before, after, stride=2, method=method, dtype=dtype, rngs=rngs)
             )

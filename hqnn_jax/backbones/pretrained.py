@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from huggingface_hub import hf_hub_download
-from jaxtyping import Array
 from safetensors import SafetensorError, safe_open
 
 from hqnn_jax.backbones.efficientnet import EfficientNetB0, block_positions
@@ -109,7 +109,8 @@ def load_pretrained(module: nnx.Module, source: str | Path) -> ImageNormalizatio
 
     Args:
         module: a backbone with a known checkpoint layout (EfficientNetB0). Changed in place; the
-            tensors are cast to the dtype of the variables they replace.
+            tensors are cast to the dtype of the variables they replace. May be abstract
+            (`nnx.eval_shape`), which saves the seconds that random initial values cost.
         source: a safetensors file, or a Hugging Face hub repository (`owner/name`) with a
             `model.safetensors`, which is downloaded once into the hub's own cache.
 
@@ -145,7 +146,9 @@ def load_pretrained(module: nnx.Module, source: str | Path) -> ImageNormalizatio
         ) from error
     normalization = _normalization(file, metadata) or layout.normalization
     for name, variable in variables.items():
-        variable[...] = _from_publisher_layout(tensors[name]).astype(variable.dtype)
+        # On the host: on the device every shape would compile its own transposition.
+        value = _from_publisher_layout(np.asarray(tensors[name]))
+        variable.set_value(jnp.asarray(value.astype(variable.dtype)))
     return normalization
 
 
@@ -214,10 +217,10 @@ def _match(
     return variables
 
 
-def _from_publisher_layout(tensor: Array) -> Array:
+def _from_publisher_layout(tensor: np.ndarray) -> np.ndarray:
     """PyTorch's `out in height width` and `out in` to JAX's `height width in out` and `in out`."""
     if tensor.ndim == 4:
-        return jnp.transpose(tensor, (2, 3, 1, 0))
+        return tensor.transpose(2, 3, 1, 0)
     return tensor.T
 
 

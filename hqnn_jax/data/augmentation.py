@@ -28,6 +28,7 @@ __all__ = [
     "normalise",
     "random_affine_parameters",
     "random_flips",
+    "random_quarter_turns",
     "resize",
     "sample_affine",
     "to_float",
@@ -53,8 +54,11 @@ def augment(
         config: which operations, and how strong (static under `jax.jit`).
         output_size: side of the result in pixels; default: the size of the images.
     """
-    shape_key, colour_key = jax.random.split(key)
-    return _reshape(shape_key, colour_jitter(colour_key, images, config), config, output_size)
+    shape_key, colour_key, turn_key = jax.random.split(key, 3)
+    images = colour_jitter(colour_key, images, config)
+    if config.quarter_turns:
+        images = random_quarter_turns(turn_key, images)
+    return _reshape(shape_key, images, config, output_size)
 
 
 def _reshape(
@@ -99,6 +103,20 @@ def random_flips(
             flip = jax.random.bernoulli(axis_key, shape=(len(images), 1, 1, 1))
             images = jnp.where(flip, jnp.flip(images, axis), images)
     return images
+
+
+def random_quarter_turns(
+    key: PRNGKey, images: Float[Array, "batch size size channels"]
+) -> Float[Array, "batch size size channels"]:
+    """Turn each image by 0, 90, 180 or 270 degrees with equal probability, exactly.
+
+    Args:
+        key: JAX random key.
+        images: square images of any range; the dtype is kept.
+    """
+    quarter, half = jax.random.bernoulli(key, shape=(2, len(images), 1, 1, 1))
+    images = jnp.where(quarter, jnp.rot90(images, axes=(1, 2)), images)
+    return jnp.where(half, jnp.rot90(images, k=2, axes=(1, 2)), images)
 
 
 def colour_jitter(

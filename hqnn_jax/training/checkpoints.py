@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,7 +22,7 @@ def _rank(metrics: dict[str, float]) -> tuple[float, float]:
 
 
 class Checkpoints:
-    """The checkpoints of one seed in one folder; writing is atomic and in the background.
+    """The checkpoints of one seed in one folder; writing is atomic.
 
     Two are kept: the last one, and the best one of those saved at the end of an epoch (highest
     validation accuracy, ties by lower validation loss). A checkpoint is a `TrainState` and the
@@ -30,7 +31,8 @@ class Checkpoints:
 
     def __init__(self, folder: Path, description: dict[str, Any]):
         """Open or create the folder; `description` (JSON) must equal that of what is restored."""
-        logging.getLogger("absl").setLevel(logging.WARNING)
+        # What Orbax logs as an error is also raised, and becomes one line for the user.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         self._folder = folder
         self._description = description
         self._manager = ocp.CheckpointManager(
@@ -46,6 +48,8 @@ class Checkpoints:
                     ]
                 ),
                 cleanup_tmp_directories=True,
+                # A failed write must stop the run here, not print from a thread.
+                enable_async_checkpointing=False,
             ),
         )
 
@@ -59,7 +63,7 @@ class Checkpoints:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Wait for the checkpoint being written."""
+        """Close the folder."""
         self._manager.close()
 
     def latest_step(self) -> int | None:
@@ -75,30 +79,33 @@ class Checkpoints:
         step = int(state.step)
         if step == self.latest_step():
             return
+        arrays = _storable(state)
+        self._require_space(sum(array.nbytes for array in arrays.values()))
         try:
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(_storable(state)),
+                    state=ocp.args.StandardSave(arrays),
                     description=ocp.args.JsonSave(self._description),
                 ),
                 metrics=metrics,
             )
         except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"{self._folder}: cannot write a checkpoint: {_one_line(error)}; earlier "
-                "checkpoints are intact: free space or choose another --out, then --resume"
-            ) from error
+            raise self._not_written(_one_line(error)) from error
 
-    def wait(self) -> None:
-        """Return when the last save is on disk; raise `CheckpointError` if it failed."""
-        try:
-            self._manager.wait_until_finished()
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"{self._folder}: cannot write a checkpoint: {_one_line(error)}; earlier "
-                "checkpoints are intact: free space or choose another --out, then --resume"
-            ) from error
+    def _require_space(self, num_bytes: int) -> None:
+        # The old checkpoint is deleted only after the new one is complete.
+        free = shutil.disk_usage(self._folder).free
+        if free < 1.1 * num_bytes + 2**20:
+            raise self._not_written(
+                f"{num_bytes / 2**20:.1f} MiB needed, {free / 2**20:.1f} MiB free"
+            )
+
+    def _not_written(self, reason: str) -> CheckpointError:
+        return CheckpointError(
+            f"{self._folder}: cannot write a checkpoint: {reason}; earlier checkpoints are "
+            "intact: free space or choose another --out, then --resume"
+        )
 
     def restore(self, step: int, like: TrainState) -> TrainState:
         """Return the state saved at `step`.

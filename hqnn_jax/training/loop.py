@@ -110,7 +110,6 @@ def fit(
             )
         if int(state.step) % task.steps_per_epoch:
             checkpoints.save(state, None)
-            checkpoints.wait()
             raise Interrupted(_how_to_resume(folder, seed, epoch))
         record = _end_of_epoch(task, program, state, data)
         record = {"seed": seed, "epoch": epoch + 1, "train_loss": train_loss, **record}
@@ -121,9 +120,7 @@ def fit(
         checkpoints.save(state, {k: record[k] for k in ("validation_accuracy", "validation_loss")})
         progress.line(_epoch_line(record, task.training.epochs))
         if stop() and epoch + 1 < task.training.epochs:
-            checkpoints.wait()
             raise Interrupted(_how_to_resume(folder, seed, epoch + 1))
-    checkpoints.wait()
     return state
 
 
