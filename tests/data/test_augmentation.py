@@ -241,3 +241,23 @@ def test_normalise_uses_one_mean_and_deviation_per_channel(images):
     result = augmentation.normalise(images, augmentation.IMAGENET_MEAN, augmentation.IMAGENET_STD)
     np.testing.assert_allclose(result[..., 2], (images[..., 2] - 0.406) / 0.225, rtol=1e-5)
     assert result.dtype == jnp.float32
+
+
+def test_quarter_turns_are_exact_and_equally_likely():
+    image = jax.random.uniform(jax.random.key(3), (6, 6, 3))
+    batch = jnp.broadcast_to(image, (400, 6, 6, 3))
+    turned = augment(jax.random.key(0), batch, AugmentationConfig(quarter_turns=True))
+    counts = [
+        int(np.all(np.asarray(turned) == np.rot90(image, k), axis=(1, 2, 3)).sum())
+        for k in range(4)
+    ]
+    assert sum(counts) == 400
+    assert min(counts) > 60
+
+
+def test_quarter_turns_and_flips_give_all_eight_orientations():
+    image = jax.random.uniform(jax.random.key(3), (4, 4, 1))
+    batch = jnp.broadcast_to(image, (300, 4, 4, 1))
+    config = AugmentationConfig(quarter_turns=True, horizontal_flip=True)
+    turned = augment(jax.random.key(1), batch, config)
+    assert len({view.tobytes() for view in np.asarray(turned)}) == 8
