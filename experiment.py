@@ -101,8 +101,9 @@ def evaluate_command(
 ) -> None:
     """Evaluate the stored checkpoints of a finished run again."""
     from hqnn_jax.evaluation.finished_run import load_run
-    from hqnn_jax.run import Study, evaluate
+    from hqnn_jax.run import evaluate
     from hqnn_jax.run_folder import RunFolder
+    from hqnn_jax.study import Study
 
     finished = load_run(run)
     settings = finished.config

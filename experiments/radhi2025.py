@@ -4,6 +4,8 @@ Radhi et al., "Efficient Blood Cell Classification Using a Hybrid Variational Qu
 Circuit–EfficientNet Model on BloodMNIST", 2025.
 """
 
+import dataclasses
+
 from hqnn_jax.config import Config
 from hqnn_jax.evaluation.published import Published
 
@@ -73,4 +75,26 @@ def published(config: Config) -> Published | None:
     in its eight classes; None for any other dataset, size or labelling."""
     dataset = config.dataset
     same_task = dataset.positive_labels is None and dataset.resolution == 28
-    return PUBLISHED if dataset.name == "bloodmnist" and same_task else None
+    if dataset.name != "bloodmnist" or not same_task:
+        return None
+    return dataclasses.replace(PUBLISHED, notes=(*PUBLISHED.notes, *_differences(config)))
+
+
+def _differences(config: Config) -> list[str]:
+    """Return what this run does otherwise than the paper, one sentence each."""
+    model, notes = config.model, []
+    if model.backbone.name != "efficientnet_b0":
+        notes.append(
+            f"Ours is another network: {model.backbone.name} at {model.backbone.image_size} px, "
+            "trained from random values, with its own processor, classifier and schedule."
+        )
+    elif model.backbone.frozen or model.backbone.image_size != 224:
+        notes.append(
+            f"Ours takes images of {model.backbone.image_size} px instead of 224"
+            + (" and keeps the backbone as it was pretrained." if model.backbone.frozen else ".")
+        )
+    if model.middle != "quantum":
+        notes.append(f"Ours has no circuit: the middle is {model.middle!r}.")
+    if config.evaluation.test_time_augmentation != "none":
+        notes.append("Ours averages the probabilities over the eight flips and turns of an image.")
+    return notes

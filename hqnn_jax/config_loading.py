@@ -145,3 +145,15 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         return Config.model_validate_json(json.dumps(data, default=str), strict=True)
     except pydantic.ValidationError as error:
         raise ConfigurationError(_describe(error, str(path), overridden)) from error
+
+
+def first_difference(old: Any, new: Any, key: str = "") -> tuple[str, Any, Any] | None:
+    """Return the dotted key and both values where two nested dictionaries first differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in [*old, *(n for n in new if n not in old)]:
+            prefix = f"{key}.{name}" if key else name
+            found = first_difference(old.get(name), new.get(name), prefix)
+            if found is not None:
+                return found
+        return None
+    return None if old == new else (key, old, new)

@@ -1,198 +1,26 @@
-"""One run from configuration to report folder: data -> model -> training -> evaluation."""
+"""One run from configuration to metrics: train every seed, then evaluate each once."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from hqnn_jax.config import Config
-from hqnn_jax.data.dataset import SPLIT_NAMES, ImageDataset, class_weights
-from hqnn_jax.data.loading import load_dataset
-from hqnn_jax.errors import CheckpointError, ConfigurationError
+from hqnn_jax.data.dataset import SPLIT_NAMES
+from hqnn_jax.errors import CheckpointError
 from hqnn_jax.evaluation.metrics import compute_metrics, mean_over_seeds
-from hqnn_jax.models import (
-    HybridClassifier,
-    Model,
-    Variables,
-    build_backbone,
-    build_circuit,
-    count_parameters,
-    parameter_groups,
-)
 from hqnn_jax.progress import Progress
 from hqnn_jax.run_folder import RunFolder
+from hqnn_jax.study import Study, describe_dataset
 from hqnn_jax.training.checkpoints import Checkpoints
-from hqnn_jax.training.features import backbone_features
 from hqnn_jax.training.interrupt import stop_requested
-from hqnn_jax.training.loop import TrainingData, compile_program, fit
-from hqnn_jax.training.optimizers import make_optimizer, make_plateau, make_schedule
+from hqnn_jax.training.loop import compile_program, fit
 from hqnn_jax.training.prediction import Predictor, averaged_over_views
-from hqnn_jax.training.state import TrainState, initial_state
-from hqnn_jax.training.step import Examples, Preprocessing, Task
+from hqnn_jax.training.state import TrainState
 
 NUM_SAMPLE_IMAGES = 24
-
-
-@dataclasses.dataclass(frozen=True)
-class Study:
-    """A configuration with its dataset and what the model is fed: images or cached features."""
-
-    config: Config
-    dataset: ImageDataset
-    preprocessing: Preprocessing
-    inputs: Mapping[str, np.ndarray]
-    frozen_parameters: int
-
-    @classmethod
-    def load(cls, config: Config, progress: Progress) -> Study:
-        """Load the dataset and, for a frozen backbone, its features.
-
-        **Raises:** `ConfigurationError` before anything is loaded if the circuit cannot be built;
-        `DataError` and `PretrainedWeightsError` for what cannot be read.
-        """
-        build_circuit(config.model.circuit)
-        dataset = _load_dataset(config, progress)
-        progress.line(_describe_dataset(dataset))
-        if len(dataset.train) < config.training.batch_size:
-            raise ConfigurationError(
-                f"training.batch_size: {config.training.batch_size} is more than the "
-                f"{len(dataset.train)} training images of {dataset.name}"
-            )
-        images = {name: split.images for name, split in dataset.splits().items()}
-        channels = dataset.train.images.shape[-1]
-        # Pretrained first layers take three channels; a grey image is repeated.
-        channels = 3 if config.model.backbone.pretrained else channels
-        preprocessing = Preprocessing.for_backbone(config.model.backbone, channels)
-        if not config.model.backbone.frozen:
-            return cls(config, dataset, preprocessing, images, 0)
-        backbone = build_backbone(
-            config.model.backbone, in_channels=channels, key=jax.random.key(config.seed)
-        )
-        model, variables = Model.split(backbone)
-        features = backbone_features(
-            model,
-            variables,
-            preprocessing,
-            config.model.backbone,
-            images,
-            batch_size=config.evaluation.batch_size,
-            progress=progress,
-        )
-        frozen = sum(leaf.size for leaf in jax.tree.leaves(variables.params))
-        return cls(config, dataset, preprocessing, features, frozen)
-
-    def initial_model(self, seed: int) -> tuple[Model, Variables]:
-        """Return the structure and the initial variables of one seed.
-
-        Backbone and head draw from separate keys, so that arms with different middles share the
-        backbone's initial values.
-        """
-        backbone_key, head_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 0))
-        backbone, num_features = None, self.inputs["train"].shape[-1]
-        if not self.config.model.backbone.frozen:
-            backbone = build_backbone(
-                self.config.model.backbone,
-                in_channels=self.preprocessing.in_channels,
-                key=backbone_key,
-            )
-            num_features = backbone.num_features
-        module = HybridClassifier(
-            self.config.model,
-            backbone=backbone,
-            num_features=num_features,
-            num_classes=self.dataset.num_classes,
-            key=head_key,
-        )
-        return Model.split(module)
-
-    def task(self, model: Model, variables: Variables) -> Task:
-        """Return the static structure of training."""
-        training = self.config.training
-        steps = len(self.dataset.train) // training.batch_size
-        labels = parameter_groups(variables.params, self.config.model.middle)
-        return Task(
-            model=model,
-            preprocessing=self.preprocessing,
-            training=training,
-            optimizer=make_optimizer(training, labels, steps),
-            plateau=make_plateau(training),
-            schedule=make_schedule(training, steps),
-            steps_per_epoch=steps,
-        )
-
-    def initial_state(self, task: Task, variables: Variables, seed: int) -> TrainState:
-        """Return the training state of one seed before its first step."""
-        return initial_state(
-            variables,
-            task.optimizer,
-            task.plateau,
-            jax.random.fold_in(jax.random.key(seed), 1),
-            keep_average=self.config.training.average_decay > 0,
-        )
-
-    def training_data(self) -> TrainingData:
-        """Put training and validation examples on the device."""
-        weights = np.ones(self.dataset.num_classes, np.float32)
-        if self.config.training.class_weights == "inverse_frequency":
-            weights = class_weights(self.dataset.train.labels, self.dataset.num_classes)
-        return TrainingData(
-            train=self.examples("train"),
-            validation=self.examples("validation"),
-            class_weights=jnp.asarray(weights),
-        )
-
-    def examples(self, split: str) -> Examples:
-        """Put the inputs and labels of a split on the device."""
-        labels = self.dataset.splits()[split].labels
-        return Examples(jnp.asarray(self.inputs[split]), jnp.asarray(labels))
-
-    def parameters(self, variables: Variables) -> dict[str, int]:
-        """Return the parameter count per group, a frozen backbone included."""
-        counts = count_parameters(variables.params, self.config.model.middle)
-        counts["backbone"] += self.frozen_parameters
-        counts["total"] += self.frozen_parameters
-        return counts
-
-    def description(self, seed: int) -> dict[str, Any]:
-        """Return what a checkpoint of this study belongs to."""
-        config = self.config.model_dump(mode="json", include={"dataset", "model", "training"})
-        del config["dataset"]["data_dir"]
-        return {**config, "seed": seed, "dataset_fingerprint": self.dataset.fingerprint}
-
-
-def _load_dataset(config: Config, progress: Progress) -> ImageDataset:
-    with _reporting(progress) as report:
-        return load_dataset(config.dataset, report)
-
-
-@contextlib.contextmanager
-def _reporting(progress: Progress) -> Iterator[Callable[[str, int, int], None]]:
-    """Turn `report(what, done, total)` calls into one progress task per `what`."""
-    with contextlib.ExitStack() as stack:
-        tasks: dict[str, tuple[Callable[[int], None], int]] = {}
-
-        def report(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = (stack.enter_context(progress.task(what, total or None)), 0)
-            advance, before = tasks[what]
-            advance(done - before)
-            tasks[what] = (advance, done)
-
-        yield report
-
-
-def _describe_dataset(dataset: ImageDataset) -> str:
-    counts = ", ".join(f"{len(s)} {name}" for name, s in dataset.splits().items())
-    shared = sum(pair.images for pair in dataset.shared_images)
-    synthetic = " (synthetic)" if dataset.synthetic else ""
-    leak = f"; {shared} byte-identical images across splits" if shared else ""
-    return f"{dataset.name}{synthetic}: {counts}, {dataset.num_classes} classes{leak}"
 
 
 def train(config: Config, folder: RunFolder, *, resume: bool, progress: Progress) -> None:
@@ -335,18 +163,4 @@ def _metrics(
         },
         "seeds": seeds,
         "dataset": describe_dataset(study.dataset),
-    }
-
-
-def describe_dataset(dataset: ImageDataset) -> dict[str, Any]:
-    """Return what `metrics.json` says about the dataset."""
-    return {
-        "name": dataset.name,
-        "synthetic": dataset.synthetic,
-        "class_names": list(dataset.class_names),
-        "counts": {name: len(split) for name, split in dataset.splits().items()},
-        "fingerprint": dataset.fingerprint,
-        "shared_images": [dataclasses.asdict(pair) for pair in dataset.shared_images],
-        "licence": dataset.licence,
-        "citation": dataset.citation,
     }

@@ -17,6 +17,7 @@ import numpy as np
 
 import hqnn_jax
 from hqnn_jax.config import Config
+from hqnn_jax.config_loading import first_difference, load_config
 from hqnn_jax.errors import RunFolderError
 from hqnn_jax.files import write_atomically
 
@@ -75,18 +76,24 @@ class RunFolder:
             raise RunFolderError(
                 f"{self.path}: the folder is not empty and holds no run; choose a new --out"
             )
-        if not resume:
+        if resume:
+            self._require_same(config)
+        else:
             write_atomically(self.config, config.to_yaml().encode())
         self.write_json(self.environment, describe_environment())
 
-    def require_run(self) -> None:
-        """Raise `RunFolderError` unless the folder holds a run that has been trained."""
-        for file in (self.config, self.metrics):
-            if not file.exists():
-                raise RunFolderError(
-                    f"{self.path}: not a finished run ({file.name} is missing); expected the "
-                    "--out folder of `python -m experiment run`"
-                )
+    def _require_same(self, config: Config) -> None:
+        stored, given = (
+            c.model_dump(mode="json", exclude={"dataset": {"data_dir"}})
+            for c in (load_config(self.config), config)
+        )
+        difference = first_difference(stored, given)
+        if difference is not None:
+            key, old, new = difference
+            raise RunFolderError(
+                f"{self.path}: the unfinished run has another configuration: {key} is {old!r} "
+                f"there, {new!r} here; resume with {self.config}, or choose another --out"
+            )
 
     def write_json(self, path: Path, content: Mapping[str, Any]) -> None:
         """Write a JSON file atomically."""

@@ -12,6 +12,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
+from hqnn_jax.config_loading import first_difference
 from hqnn_jax.errors import CheckpointError
 from hqnn_jax.training.state import TrainState
 
@@ -141,7 +142,7 @@ class Checkpoints:
                 f"{self._folder / str(step)}: cannot read the checkpoint: {_one_line(error)}; "
                 "delete that folder to go on from an earlier one"
             ) from error
-        difference = _first_difference(stored, self._description)
+        difference = first_difference(stored, self._description)
         if difference is not None:
             key, old, new = difference
             raise CheckpointError(
@@ -172,17 +173,6 @@ def _from_storable(arrays: dict[str, Any], like: TrainState) -> TrainState:
         return array
 
     return jax.tree_util.tree_map_with_path(restored, like)
-
-
-def _first_difference(old: Any, new: Any, key: str = "") -> tuple[str, Any, Any] | None:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in [*old, *(n for n in new if n not in old)]:
-            prefix = f"{key}.{name}" if key else name
-            found = _first_difference(old.get(name), new.get(name), prefix)
-            if found is not None:
-                return found
-        return None
-    return None if old == new else (key, old, new)
 
 
 def _one_line(error: Exception) -> str:

@@ -1,0 +1,52 @@
+"""The accuracies the README states, measured again on real data; minutes each, hence slow."""
+
+import json
+import sys
+
+import pytest
+
+import experiment
+from tests.test_config import CONFIGS
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
+
+@pytest.fixture
+def test_accuracy(tmp_path, monkeypatch, shared_data):
+    monkeypatch.setenv("HQNN_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("HQNN_DATA_DIR", str(shared_data))
+
+    def test_accuracy(name: str, *overrides: str) -> float:
+        out = tmp_path / name
+        arguments = ["run", CONFIGS / f"{name}.yaml", *overrides, "--out", out]
+        monkeypatch.setattr(sys, "argv", ["experiment", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            experiment.main()
+        assert not stop.value.code
+        return json.loads((out / "metrics.json").read_text())["test"]["accuracy"]
+
+    return test_accuracy
+
+
+def test_quickstart_is_learned_but_not_at_once(test_accuracy, tmp_path):
+    assert test_accuracy("quickstart") > 0.95
+    first = (tmp_path / "quickstart" / "history.jsonl").read_text().splitlines()[0]
+    assert json.loads(first)["validation_accuracy"] < 0.9
+
+
+def test_compact_hybrid_passes_the_published_accuracy(test_accuracy):
+    assert test_accuracy("bloodmnist_compact") >= 0.9658
+
+
+def test_hqcnn2025_on_eight_classes(test_accuracy):
+    assert test_accuracy("hqcnn2025_bloodmnist") > 0.90
+
+
+def test_hqcnn2025_on_the_binary_task(test_accuracy):
+    assert test_accuracy("hqcnn2025_bloodmnist_binary") > 0.99
+
+
+def test_frozen_features_with_the_papers_head(test_accuracy, shared_weights):
+    weights = shared_weights / "tf_efficientnet_b0.safetensors"
+    override = f"model.backbone.pretrained={weights}"
+    assert test_accuracy("radhi2025_bloodmnist_frozen", override) > 0.87
