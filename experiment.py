@@ -82,7 +82,9 @@ def run_command(
         raise typer.BadParameter("--resume needs --out, the folder of the unfinished run")
     if out is None:
         now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-        out = Path("runs") / f"{config.stem}-{now}"
+        # A stored configuration is always called config.yaml; its folder has the name.
+        name = config.resolve().parent.name if config.name == "config.yaml" else config.stem
+        out = Path("runs") / f"{name}-{now}"
     from hqnn_jax.run import train
     from hqnn_jax.run_folder import RunFolder
 

@@ -26,7 +26,7 @@ class Progress:
     def line(self, text: str) -> None:
         """Print one line."""
         if self._terminal:
-            self._console.print(text, markup=False)
+            self._console.print(text, markup=False, soft_wrap=True)
         else:
             print(text, file=sys.stderr, flush=True)
 

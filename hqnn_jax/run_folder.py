@@ -55,7 +55,7 @@ class RunFolder:
                 f"{self.path}: holds a finished run; choose another --out (or see it with "
                 f"`python -m experiment report {self.path}`)"
             )
-        if self.config.exists() and not resume:
+        if self._was_trained() and not resume:
             raise RunFolderError(
                 f"{self.path}: holds an unfinished run; go on with `python -m experiment run "
                 f"{self.config} --out {self.path} --resume`, or choose another --out"
@@ -66,7 +66,10 @@ class RunFolder:
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            foreign = not resume and any(self.path.iterdir())
+            # A run that failed before its first step leaves these two, nothing worth keeping; a
+            # config.yaml alone is somebody's.
+            own = {self.config, self.environment} if self.environment.exists() else set()
+            foreign = not resume and set(self.path.iterdir()) - own
         except OSError as error:
             raise RunFolderError(
                 f"{self.path}: cannot create the run folder: {error.strerror}; choose a writable "
@@ -81,6 +84,9 @@ class RunFolder:
         else:
             write_atomically(self.config, config.to_yaml().encode())
         self.write_json(self.environment, describe_environment())
+
+    def _was_trained(self) -> bool:
+        return self.history.exists() or self.checkpoints(0).parent.exists()
 
     def _require_same(self, config: Config) -> None:
         stored, given = (

@@ -315,9 +315,16 @@ def test_wrong_configuration_exits_with_2_and_writes_nothing(command, small, tmp
     assert_one_error(result, 2, "training.epohcs", "training.epochs")
     result = command("run", tmp_path / "absent.yaml")
     assert_one_error(result, 2, "absent.yaml")
-    result = command("run", small, "training.batch_size=97", "--out", tmp_path / "s")
-    assert_one_error(result, 2, "training.batch_size", "96 training images")
     assert not (tmp_path / "r").exists()
+
+
+def test_a_run_that_failed_before_training_does_not_block_its_folder(command, small, tmp_path):
+    out = tmp_path / "run"
+    result = command("run", small, "training.batch_size=97", "--out", out)
+    assert_one_error(result, 2, "training.batch_size", "96 training images")
+    code, _, err = command("run", small, "training.epochs=1", "--out", out)
+    assert code == 0, err
+    assert "epochs: 1\n" in (out / "config.yaml").read_text()
 
 
 def test_missing_data_is_one_line(command, small, tmp_path):
@@ -344,6 +351,11 @@ def test_folders_that_hold_no_run(command, small, tmp_path):
     assert_one_error(command("evaluate", tmp_path / "absent"), 1, "absent")
     assert_one_error(command("run", small, "--out", tmp_path / "n", "--resume"), 1, "no run")
     assert [path.name for path in foreign.iterdir()] == ["thesis.tex"]
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "config.yaml").write_text(SMALL)
+    assert_one_error(command("run", own / "config.yaml", "--out", own), 1, "not empty")
+    assert (own / "config.yaml").read_text() == SMALL
 
 
 def test_output_below_a_file_is_one_line(command, small, tmp_path):
