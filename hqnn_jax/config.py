@@ -66,7 +66,7 @@ class SyntheticConfig(_Section):
 class DatasetConfig(_Section):
     """Which images, from where, and as which classification task."""
 
-    name: str
+    name: str = "synthetic_cells"
     data_dir: Path | None = None
     """Folder with datasets; default: $HQNN_DATA_DIR, else a per-user cache folder."""
     resolution: Literal[28, 64, 128, 224] = 28
@@ -267,7 +267,7 @@ class EvaluationConfig(_Section):
 class Config(_Section):
     """Everything a run depends on."""
 
-    dataset: DatasetConfig
+    dataset: DatasetConfig = DatasetConfig()
     model: ModelConfig
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

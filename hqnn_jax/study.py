@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hqnn_jax.config import Config
+from hqnn_jax.config import Config, ModelConfig
 from hqnn_jax.data.dataset import ImageDataset, class_weights
 from hqnn_jax.data.loading import load_dataset
 from hqnn_jax.errors import ConfigurationError
@@ -20,7 +20,6 @@ from hqnn_jax.models import (
     Model,
     Variables,
     build_backbone,
-    build_circuit,
     count_parameters,
     parameter_groups,
 )
@@ -46,10 +45,10 @@ class Study:
     def load(cls, config: Config, progress: Progress) -> Study:
         """Load the dataset and, for a frozen backbone, its features.
 
-        **Raises:** `ConfigurationError` before anything is loaded if the circuit cannot be built;
+        **Raises:** `ConfigurationError` before anything is loaded if the model cannot be built;
         `DataError` and `PretrainedWeightsError` for what cannot be read.
         """
-        build_circuit(config.model.circuit)
+        _check_model(config.model)
         dataset = _load_dataset(config, progress)
         progress.line(_describe_dataset(dataset))
         if len(dataset.train) < config.training.batch_size:
@@ -159,6 +158,11 @@ class Study:
         return {**config, "seed": seed, "dataset_fingerprint": self.dataset.fingerprint}
 
 
+def _check_model(config: ModelConfig) -> None:
+    """Build everything behind the backbone once; a circuit or sizes that do not fit raise."""
+    HybridClassifier(config, backbone=None, num_features=1, num_classes=2, key=jax.random.key(0))
+
+
 def _load_dataset(config: Config, progress: Progress) -> ImageDataset:
     with _reporting(progress) as report:
         return load_dataset(config.dataset, report)
@@ -166,18 +170,25 @@ def _load_dataset(config: Config, progress: Progress) -> ImageDataset:
 
 @contextlib.contextmanager
 def _reporting(progress: Progress) -> Iterator[Callable[[str, int, int], None]]:
-    """Turn `report(what, done, total)` calls into one progress task per `what`."""
-    with contextlib.ExitStack() as stack:
-        tasks: dict[str, tuple[Callable[[int], None], int]] = {}
+    """Turn `report(what, done, total)` calls into one progress task per `what`, in turn."""
+    with contextlib.ExitStack() as current:
+        what_now, done_before = "", 0
+        advance: Callable[[int], None] = _no_advance
 
         def report(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = (stack.enter_context(progress.task(what, total or None)), 0)
-            advance, before = tasks[what]
-            advance(done - before)
-            tasks[what] = (advance, done)
+            nonlocal what_now, done_before, advance
+            if what != what_now:
+                current.close()  # a terminal shows one bar at a time
+                advance = current.enter_context(progress.task(what, total or None))
+                what_now, done_before = what, 0
+            advance(done - done_before)
+            done_before = done
 
         yield report
+
+
+def _no_advance(amount: int) -> None:
+    """Advance nothing: no task has begun."""
 
 
 def _describe_dataset(dataset: ImageDataset) -> str:

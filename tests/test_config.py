@@ -54,6 +54,12 @@ def test_exponents_without_a_dot_are_numbers(minimal):
     assert load_config(minimal, ["training.weight_decay=1e-4"]).training.weight_decay == 1e-4
 
 
+def test_synthetic_cells_are_the_default(tmp_path):
+    path = tmp_path / "short.yaml"
+    path.write_text("model: {backbone: {name: compact}}")
+    assert load_config(path).dataset.name == "synthetic_cells"
+
+
 def test_overrides_win_and_create_sections(minimal):
     config = load_config(minimal, ["training.epochs=7", "evaluation.bootstrap_samples=200"])
     assert config.training.epochs == 7

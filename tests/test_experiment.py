@@ -327,6 +327,18 @@ def test_a_run_that_failed_before_training_does_not_block_its_folder(command, sm
     assert "epochs: 1\n" in (out / "config.yaml").read_text()
 
 
+def test_a_model_that_cannot_be_built_is_refused_before_the_data_is_read(command, small, tmp_path):
+    overrides = ["dataset.name=bloodmnist", f"dataset.data_dir={tmp_path / 'nowhere'}"]
+    one = "model.circuit.num_layers=1"
+    for extra, text in [
+        (["model.middle=matched", "model.circuit.num_qubits=6", one], "within 10 %"),
+        (["model.feature_selection=first", "model.processor.widths=[3]"], "at least 4"),
+        (["model.circuit.name=nowhere:mine"], "cannot import"),
+    ]:
+        result = command("run", small, *overrides, *extra, "--out", tmp_path / "r")
+        assert_one_error(result, 2, text)
+
+
 def test_missing_data_is_one_line(command, small, tmp_path):
     overrides = ["dataset.name=bloodmnist", f"dataset.data_dir={tmp_path / 'nowhere'}"]
     result = command("run", small, *overrides, "--out", tmp_path / "r")
