@@ -9,31 +9,33 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from hqnn_jax.circuits.bits import BitMap, bit
 from hqnn_jax.circuits.gates import DIAGONAL_GATES, Gate
 
-_FIXED_PHASES = {"PauliZ": np.pi, "S": np.pi / 2, "T": np.pi / 4, "CZ": np.pi}
+_FIXED_PHASES = {"PauliZ": np.pi, "S": np.pi / 2, "T": np.pi / 4}
 
 
-@dataclass(frozen=True, eq=False)
-class Entangler:
-    """The map ψ'[j] = exp(i (phase[j] + Σ_k θ_k bits[k, j])) ψ[source[j]].
+@dataclass(frozen=True)
+class PhaseTerm:
+    """The phase θ on each basis state whose parity with `mask` is odd.
 
-    Attributes:
-        source: [2^n], the basis state that each basis state comes from.
-        phase: [2^n], fixed phase in radians.
-        angles: index of the angle θ_k of each diagonal rotation.
-        bits: [len(angles), 2^n], 1 where the rotation's qubit is 1 and 0 elsewhere.
+    θ is `coefficient` in radians, or the circuit's angle of index `angle` times `coefficient`.
     """
 
-    source: np.ndarray
-    phase: np.ndarray
-    angles: tuple[int, ...]
-    bits: np.ndarray
+    mask: int
+    coefficient: float
+    angle: int | None = None
 
-    @property
-    def is_diagonal(self) -> bool:
-        """Whether every basis state stays where it is."""
-        return np.array_equal(self.source, np.arange(self.source.size))
+
+@dataclass(frozen=True)
+class Entangler:
+    """The map ψ'[j] = exp(i Σ_k θ_k parity(mask_k & j)) ψ[source(j)].
+
+    Phases that depend on an angle come before those that do not.
+    """
+
+    source: BitMap
+    phases: tuple[PhaseTerm, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,34 +97,39 @@ def _runs(gates: Sequence[Gate]) -> list[list[Gate]]:
 
 
 def _entangler(gates: Sequence[Gate], num_qubits: int) -> Entangler:
-    states = np.arange(2**num_qubits, dtype=np.int32)
-    source, phase = states, np.zeros(states.size)
-    angles: list[int] = []
-    bits: list[np.ndarray] = []
+    source = BitMap.identity(num_qubits)
+    phases: dict[tuple[int, int | None], float] = {}
+
+    def add(mask: int, coefficient: float, angle: int | None = None) -> None:
+        phases[mask, angle] = phases.get((mask, angle), 0.0) + coefficient
+
     for gate in gates:
-        first, last = (_bit(states, gate.wires[i], num_qubits) for i in (0, -1))
+        first, last = (bit(gate.wires[i], num_qubits) for i in (0, -1))
         if gate.name in _FIXED_PHASES:
-            phase = phase + _FIXED_PHASES[gate.name] * first * last
+            add(first, _FIXED_PHASES[gate.name])
         elif gate.name == "RZ":
-            assert gate.angle is not None
-            angles.append(gate.angle)
-            bits.append(first.astype(float))
+            add(first, 1.0, gate.angle)
+        elif gate.name == "CZ":
+            # π b₁ b₂ = π/2 (b₁ + b₂ - (b₁ ⊕ b₂)), which is linear in parities.
+            add(first, np.pi / 2)
+            add(last, np.pi / 2)
+            add(first ^ last, -np.pi / 2)
         else:
-            moved = _moved(gate, states, first, last, num_qubits)
-            source, phase, bits = source[moved], phase[moved], [row[moved] for row in bits]
-    rows = np.array(bits) if bits else np.zeros((0, states.size))
-    return Entangler(source, phase, tuple(angles), rows)
+            moved = _moved(gate, num_qubits)
+            source = source.after(moved)
+            earlier, phases = phases, {}
+            for (mask, angle), coefficient in earlier.items():
+                add(moved.pull_back(mask), coefficient, angle)
+    terms = [PhaseTerm(mask, c, angle) for (mask, angle), c in phases.items() if c]
+    return Entangler(source, tuple(sorted(terms, key=lambda term: term.angle is None)))
 
 
-def _moved(
-    gate: Gate, states: np.ndarray, first: np.ndarray, last: np.ndarray, num_qubits: int
-) -> np.ndarray:
+def _moved(gate: Gate, num_qubits: int) -> BitMap:
     """The basis states exchanged by a CNOT or SWAP, both of which are their own inverse."""
-    flip_first, flip_last = (1 << (num_qubits - 1 - wire) for wire in gate.wires)
+    columns = list(BitMap.identity(num_qubits).columns)
+    first, last = gate.wires
     if gate.name == "CNOT":
-        return states ^ (first * flip_last)
-    return states ^ ((first ^ last) * (flip_first | flip_last))
-
-
-def _bit(states: np.ndarray, wire: int, num_qubits: int) -> np.ndarray:
-    return (states >> (num_qubits - 1 - wire)) & 1
+        columns[first] ^= columns[last]
+    else:
+        columns[first], columns[last] = columns[last], columns[first]
+    return BitMap(tuple(columns))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from jaxtyping import Array, Float
 
 from hqnn_jax.circuits.definition import Circuit
-from hqnn_jax.circuits.engines import pennylane, statevector
+from hqnn_jax.circuits.engines import pennylane, statevector, unitary
 from hqnn_jax.errors import CircuitError
 
 Evaluate = Callable[
@@ -21,6 +21,7 @@ Evaluate = Callable[
 _BUILDERS: dict[str, Callable[[Circuit], Evaluate]] = {
     "pennylane": pennylane.build,
     "statevector": statevector.build,
+    "unitary": unitary.build,
 }
 
 ENGINES = ("auto", *_BUILDERS)
