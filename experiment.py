@@ -62,6 +62,22 @@ Examples:
     python -m experiment report runs/quantum runs/matched --out comparison.html
 """
 
+BENCH_HELP = """Time the circuit engines against other simulators, after checking that all agree.
+
+Examples:
+
+    python -m experiment bench
+
+    python -m experiment bench --quick
+
+    python -m experiment bench --circuits sel12x3,radhi2025-8x4 --batch 1,64 --peers tensorcircuit
+
+Peers that are not installed are named and left out; they are the extra `peers` of this package.
+Circuits are NAME or NAME-QUBITSxLAYERS, `sel` is short for strongly_entangling. A peer of your own
+is package.module:function, which takes a Circuit and returns a function of (weights, features) for
+JAX, or an object like benchmarks.contenders.EagerSimulator. End other programs first.
+"""
+
 
 @app.command("run", help=RUN_HELP)
 def run_command(
@@ -135,6 +151,59 @@ def report_command(
         print(compare_runs(runs, out))
         return
     print(_write_report(runs[0], load_run(runs[0]).config))
+
+
+@app.command("bench", help=BENCH_HELP)
+def bench_command(
+    circuits: Annotated[str | None, typer.Option(help="Circuits, comma-separated.")] = None,
+    batch: Annotated[str | None, typer.Option(help="Batch sizes, comma-separated.")] = None,
+    engines: Annotated[
+        str | None, typer.Option(help="Engines, comma-separated, or none; default: all.")
+    ] = None,
+    peers: Annotated[
+        str | None, typer.Option(help="Other simulators, comma-separated, or none; default: all.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Two rows, three short rounds.")] = False,
+    grid: Annotated[bool, typer.Option("--grid", help="4 to 20 qubits; takes hours.")] = False,
+    floor: Annotated[
+        bool, typer.Option("--floor", help="Compare with what the machine can do at best, too.")
+    ] = False,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Turns of each contender; default: 9, quick 3.")
+    ] = None,
+    limit: Annotated[
+        float, typer.Option(min=1.0, help="Seconds a contender may take to answer.")
+    ] = 120.0,
+    out: Annotated[
+        Path | None, typer.Option(help="JSON file; default: a new one in benchmarks/results.")
+    ] = None,
+) -> None:
+    """Time the circuit engines against other simulators, after checking that all agree."""
+    from benchmarks.command import Options, parse_batches, run, split
+    from benchmarks.contenders import DEFAULT_ENGINES, PEERS
+    from benchmarks.simulators import Settings
+
+    options = Options(
+        circuits=split(circuits),
+        batches=parse_batches(batch),
+        engines=split(engines, DEFAULT_ENGINES),
+        peers=split(peers, PEERS),
+        quick=quick,
+        grid=grid,
+        floor=floor,
+        out=out,
+        settings=Settings(
+            rounds=rounds or (3 if quick else 9),
+            turn_seconds=0.01 if quick else 0.05,
+            limit_seconds=limit,
+        ),
+    )
+    path, failures = run(options, Progress().line, print)
+    print(f"results: {path}, {path.with_suffix('.png')}")
+    for failure in failures:
+        print(f"error: {failure}", file=sys.stderr)
+    if failures:
+        raise typer.Exit(1)
 
 
 @app.command("list")

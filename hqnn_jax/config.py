@@ -10,7 +10,7 @@ import difflib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -32,9 +32,37 @@ MEDMNIST_NAMES = (
 )
 DATASET_NAMES = ("synthetic_cells", *MEDMNIST_NAMES)
 BACKBONE_NAMES = ("compact", "five_layer_cnn", "efficientnet_b0")
-CIRCUIT_NAMES = ("radhi2025", "strongly_entangling", "hqcnn2025")
+CIRCUIT_NAMES = (
+    "radhi2025",
+    "hqnn2026",
+    "aml2026",
+    "hqcnn2025",
+    "lean2025",
+    "strongly_entangling",
+    "composed",
+)
+EMBEDDING_NAMES = ("angle_x", "angle_y", "angle_z", "iqp", "zz", "amplitude")
+ANSATZ_NAMES = (
+    "strongly_entangling",
+    "basic_entangler",
+    "real_amplitudes",
+    "efficient_su2",
+    "brickwork",
+    "hardware_efficient",
+    "tree",
+    "qcnn",
+)
+ENTANGLEMENT_NAMES = ("none", "linear", "reverse_linear", "ring", "full")
+MEASUREMENT_NAMES = ("z", "z_first", "xyz", "zz", "parity", "probabilities")
+_COMPOSED_DEFAULTS = {
+    "embedding": "angle_y",
+    "ansatz": "strongly_entangling",
+    "reuploading": False,
+    "measurement": "z",
+}
 PAPER_NAMES = ("radhi2025", "hqcnn2025")
 
+T = TypeVar("T")
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 Width = Annotated[int, Field(ge=1, le=65536)]
 
@@ -50,6 +78,12 @@ def _known(value: str, names: Sequence[str]) -> str:
         close = difflib.get_close_matches(value, names, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(f"{hint}expected one of: {', '.join(names)}")
+    return value
+
+
+def _known_part(value: T, names: Sequence[str]) -> T:
+    if isinstance(value, str):
+        _known(value, names)
     return value
 
 
@@ -142,12 +176,58 @@ class CircuitConfig(_Section):
     """A circuit of the library, or `package.module:function` of your own (returns a Circuit)."""
     num_qubits: Annotated[int, Field(ge=1, le=30)] = 6
     num_layers: Annotated[int, Field(ge=1, le=1000)] = 4
-    engine: Literal["auto", "pennylane", "statevector"] = "auto"
+    embedding: str | None = None
+    """This and the four that follow choose the parts of `composed`; null for other circuits."""
+    ansatz: str | None = None
+    entanglement: str | tuple[tuple[int, int], ...] | None = None
+    """What the ansatz entangles, by name or as a coupling map: pairs of qubits [control, target];
+    null for the ansatz' own pattern."""
+    reuploading: bool | None = None
+    """Whether the embedding comes before each layer instead of once at the front."""
+    measurement: str | None = None
+    engine: Literal["auto", "pennylane", "statevector", "unitary", "pauli_transfer"] = "auto"
 
     @field_validator("name")
     @classmethod
     def _library_or_import_path(cls, value: str) -> str:
         return value if ":" in value else _known(value, CIRCUIT_NAMES)
+
+    _embedding = field_validator("embedding")(lambda value: _known_part(value, EMBEDDING_NAMES))
+    _ansatz = field_validator("ansatz")(lambda value: _known_part(value, ANSATZ_NAMES))
+    _measured = field_validator("measurement")(lambda value: _known_part(value, MEASUREMENT_NAMES))
+
+    @field_validator("entanglement", mode="before")
+    @classmethod
+    def _name_or_pairs(cls, value: Any) -> Any:
+        if value is None or isinstance(value, str):
+            return _known_part(value, ENTANGLEMENT_NAMES)
+        pairs = value if isinstance(value, list | tuple) else [value]
+        for pair in pairs:
+            if not isinstance(pair, list | tuple) or [type(qubit) for qubit in pair] != [int, int]:
+                raise ValueError(
+                    f"expected one of: {', '.join(ENTANGLEMENT_NAMES)}, or pairs of qubits "
+                    "[[control, target], …]"
+                )
+        return tuple(map(tuple, pairs))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parts_only_of_composed(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        given = {key: value for key, value in data.items() if value is not None}
+        if given.get("name") == "composed":
+            return {**_COMPOSED_DEFAULTS, **given}
+        for part in (*_COMPOSED_DEFAULTS, "entanglement"):
+            if part in given:
+                raise ValueError(f"{part!r} is a choice of the circuit named 'composed' only")
+        return data
+
+    def parts(self) -> dict[str, Any]:
+        """Return what chooses the parts of `composed`; empty for other circuits."""
+        if self.name != "composed":
+            return {}
+        return {part: getattr(self, part) for part in (*_COMPOSED_DEFAULTS, "entanglement")}
 
 
 class ModelConfig(_Section):

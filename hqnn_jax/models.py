@@ -174,17 +174,21 @@ def build_circuit(config: CircuitConfig) -> Circuit:
     """Return the configured circuit, from the library or from `package.module:function`.
 
     **Raises:** `ConfigurationError` if the name cannot be imported or returns no `Circuit`, or if
-    the circuit does not take the asked number of qubits or layers.
+    the circuit does not take the asked number of qubits or layers, or the chosen parts.
     """
     factory = CIRCUITS.get(config.name) or _import_factory(config.name)
-    arguments = {"num_qubits": config.num_qubits, "num_layers": config.num_layers}
+    arguments = {
+        "num_qubits": config.num_qubits,
+        "num_layers": config.num_layers,
+        **config.parts(),
+    }
     try:
         inspect.signature(factory).bind(**arguments)
         circuit = factory(**arguments)
     except (TypeError, ValueError, CircuitError) as error:
         raise ConfigurationError(
-            f"model.circuit: {config.name!r} does not accept num_qubits={config.num_qubits}, "
-            f"num_layers={config.num_layers}: {error}"
+            f"model.circuit: {config.name!r} does not accept "
+            f"{', '.join(f'{key}={value}' for key, value in arguments.items())}: {error}"
         ) from error
     if not isinstance(circuit, Circuit):
         raise ConfigurationError(

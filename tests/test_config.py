@@ -6,10 +6,11 @@ import pytest
 import yaml
 
 from hqnn_jax import config as schema
-from hqnn_jax.circuits import CIRCUITS
+from hqnn_jax.circuits import ANSATZE, CIRCUITS, EMBEDDINGS, ENTANGLEMENTS, MEASUREMENTS
 from hqnn_jax.config import Config
 from hqnn_jax.config_loading import load_config
 from hqnn_jax.errors import ConfigurationError
+from hqnn_jax.models import build_circuit
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 MINIMAL = """
@@ -88,6 +89,13 @@ def test_configuration_is_frozen(minimal):
         ("dataset.name=bloodmnits", ["dataset.name", "did you mean 'bloodmnist'"]),
         ("model.backbone.name=efficientnet", ["did you mean 'efficientnet_b0'"]),
         ("model.circuit.name=radhi", ["model.circuit.name", "radhi2025"]),
+        ("model.circuit.ansatz=tree", ["model.circuit", "'ansatz'", "'composed' only"]),
+        ("model.circuit={name: composed, embedding: zzz}", ["circuit.embedding", "iqp, zz"]),
+        ("model.circuit={name: composed, entanglement: cyclic}", ["circuit.entanglement", "ring"]),
+        (
+            "model.circuit={name: composed, entanglement: [[0, a]]}",
+            ["circuit.entanglement", "pairs of qubits [["],
+        ),
         ("model.processor={widths: [4, 4], dropout: [0.1]}", ["2 widths", "1 rates"]),
         ("training.augmentation.crop_scale=[0.9, 0.5]", ["smallest share first"]),
         ("model.backbone.pretrained=hub", ["pretrained", "efficientnet_b0"]),
@@ -137,6 +145,10 @@ def test_images_cannot_be_augmented_behind_a_feature_cache(minimal):
 
 def test_names_in_the_schema_are_those_that_exist():
     assert set(schema.CIRCUIT_NAMES) == set(CIRCUITS)
+    assert set(schema.EMBEDDING_NAMES) == set(EMBEDDINGS)
+    assert set(schema.ANSATZ_NAMES) == set(ANSATZE)
+    assert set(schema.ENTANGLEMENT_NAMES) == set(ENTANGLEMENTS)
+    assert set(schema.MEASUREMENT_NAMES) == set(MEASUREMENTS)
     for paper in schema.PAPER_NAMES:
         assert (CONFIGS.parent / "experiments" / f"{paper}.py").exists()
 
@@ -145,6 +157,39 @@ def test_every_key_is_in_the_stored_configuration(minimal):
     stored = yaml.safe_load(load_config(minimal).to_yaml())
     assert set(stored) == set(Config.model_fields)
     assert stored["evaluation"]["calibration_bins"] == 15
+
+
+def test_composed_circuits(minimal, tmp_path):
+    circuit = load_config(minimal, ["model.circuit={name: composed}"]).model.circuit
+    # The resolved configuration says what the defaults were.
+    assert circuit.parts() == {
+        "embedding": "angle_y",
+        "ansatz": "strongly_entangling",
+        "entanglement": None,
+        "reuploading": False,
+        "measurement": "z",
+    }
+    overrides = ["model.circuit={name: composed, num_qubits: 3, num_layers: 2, reuploading: true}"]
+    overrides += ["model.circuit.embedding=zz", "model.circuit.ansatz=hardware_efficient"]
+    overrides += ["model.circuit.entanglement=[[2, 0], [1, 2]]", "model.circuit.measurement=xyz"]
+    config = load_config(minimal, overrides)
+    stored = tmp_path / "stored.yaml"
+    stored.write_text(config.to_yaml())
+    assert load_config(stored) == config
+    built = build_circuit(config.model.circuit)
+    assert (built.name, built.num_outputs) == ("zz+hardware_efficient", 9)
+    assert built.weights_shape == (3, 3, 3)
+    pairs = [gate.wires for gate in built.gates if gate.name == "CZ"]
+    assert pairs == 2 * [(2, 0), (1, 2)]
+
+
+def test_parts_that_do_not_go_together_are_refused_before_the_run():
+    circuit = schema.CircuitConfig(name="composed", ansatz="tree", reuploading=True)
+    with pytest.raises(
+        ConfigurationError, match=r"'composed' does not accept.*'tree' has no layers"
+    ):
+        build_circuit(circuit)
+    assert schema.CircuitConfig(name="lean2025").parts() == {}
 
 
 def test_data_dir_comes_from_the_configuration_then_the_environment(minimal, monkeypatch, tmp_path):

@@ -73,6 +73,14 @@ class AngleFunction:
         """Length of the flat vector of angles."""
         return len(self.inputs)
 
+    def feature_positions(self) -> list[int | None]:
+        """For each angle the feature it equals, None where it is anything else."""
+        pool = [self._sample_pool[place] if place >= 0 else None for place in self.per_sample]
+        return [
+            int(source) if source is not None and source < self.num_features else None
+            for source in pool
+        ]
+
     def shared_angles(self, weights: Float[Array, "..."]) -> Float[Array, " shared"]:
         """Angles that do not depend on features, in radians and in the dtype of `weights`."""
         pool = [weights.ravel(), jnp.asarray(self._constants, weights.dtype)]

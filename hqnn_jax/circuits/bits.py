@@ -78,14 +78,26 @@ def bit(wire: int, num_qubits: int) -> int:
     return 1 << (num_qubits - 1 - wire)
 
 
-def labels(columns: Int[Array, " qubits"] | np.ndarray) -> Int[Array, " states"]:
-    """The images of all labels in order, as int32, computed where it runs from n integers."""
-    num_qubits = len(columns)
-    states = jnp.arange(2**num_qubits, dtype=jnp.int32)
-    images = jnp.zeros_like(states)
-    for wire in range(num_qubits):
-        images ^= jnp.where(states & bit(wire, num_qubits), columns[wire], 0)
-    return images
+def image_tables(map_: BitMap) -> tuple[np.ndarray, np.ndarray]:
+    """The images of the higher and of the lower half of the bits, as int32.
+
+    The image of a label is the XOR of its halves' images: 2^n labels from 2 √(2^n) integers.
+    """
+    num_qubits = len(map_.columns)
+    tables = []
+    for columns in (map_.columns[: num_qubits // 2], map_.columns[num_qubits // 2 :]):
+        images = np.zeros(1, np.int32)
+        for column in columns:
+            images = np.stack([images, images ^ np.int32(column)], axis=1).ravel()
+        tables.append(images)
+    return tables[0], tables[1]
+
+
+def labels(
+    high: Int[Array, " high"] | np.ndarray, low: Int[Array, " low"] | np.ndarray
+) -> Int[Array, " states"]:
+    """The images of all labels in order, from `image_tables`."""
+    return (jnp.asarray(high)[:, None] ^ jnp.asarray(low)).ravel()
 
 
 def signs(masks: Sequence[int], num_bits: int) -> np.ndarray:

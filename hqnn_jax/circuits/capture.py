@@ -6,8 +6,7 @@ of PennyLane's JAX interface takes part.
 """
 
 import itertools
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,21 +15,16 @@ import jax.numpy as jnp
 import pennylane as qml
 from jax.extend.core import ClosedJaxpr
 from jax.typing import DTypeLike
-from pennylane.measurements import ExpectationMP, MeasurementProcess, ProbabilityMP
+from pennylane.measurements import MeasurementProcess
 
 from hqnn_jax.circuits.angles import AngleFunction, angle_function
-from hqnn_jax.circuits.gates import GATE_SET, Gate, Observable
+from hqnn_jax.circuits.decomposition import ALIASES, reduce_operation
+from hqnn_jax.circuits.gates import Gate, Observable
+from hqnn_jax.circuits.measurement import known_wires, observables_of
 from hqnn_jax.errors import CircuitError
 
 QuantumFunction = Callable[[Any, Any], Any]
 """A PennyLane quantum function of (features[num_features], weights[weights_shape])."""
-
-# PhaseShift is RZ up to a global phase, which no expectation value shows; controlled phase shifts
-# have been decomposed by then.
-_ALIASES = {"PhaseShift": "RZ"}
-_IGNORED = frozenset({"GlobalPhase", "Identity", "Barrier", "Snapshot"})
-# The expansion of probabilities in Pauli words has 4^wires terms.
-_MAX_PROBABILITY_WIRES = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +68,7 @@ def capture(
         num_features=num_features,
         weights_shape=weights_shape,
     )
-    return Captured(gates, _observables(tape.measurements, name, num_qubits), angles)
+    return Captured(gates, observables_of(tape.measurements, name, num_qubits), angles)
 
 
 def queue(
@@ -122,27 +116,9 @@ def _reduced_tape(
 ) -> qml.tape.QuantumScript:
     """The tape of the quantum function, decomposed to the gate set."""
     tape = queue(function, features, weights, name)
-    for operation in tape.operations:
-        if isinstance(operation, qml.ops.MidMeasure | qml.ops.Conditional):
-            raise CircuitError(
-                f"Circuit '{name}': {operation.name} on wires {operation.wires.tolist()} is a "
-                "mid-circuit measurement, which has no pure angle function; measure at the end"
-            )
-    gate_set = GATE_SET | set(_ALIASES) | _IGNORED
-    try:
-        with warnings.catch_warnings():
-            # What has no decomposition is an error of ours, with the operation's name.
-            warnings.simplefilter("ignore")
-            (reduced,), _ = qml.transforms.decompose(tape, gate_set=gate_set)
-    except Exception as error:
-        raise _capture_error(name, error) from error
-    for operation in reduced.operations:
-        if operation.name not in gate_set:
-            raise CircuitError(
-                f"Circuit '{name}': {operation.name} on wires {operation.wires.tolist()} has no "
-                f"decomposition into {', '.join(sorted(GATE_SET))}; write it with such gates"
-            )
-    operations = [op for op in reduced.operations if op.name not in _IGNORED]
+    operations = [
+        gate for operation in tape.operations for gate in reduce_operation(operation, name)
+    ]
     return qml.tape.QuantumScript(operations, tape.measurements)
 
 
@@ -159,7 +135,7 @@ def _gates(tape: qml.tape.QuantumScript, name: str, num_qubits: int) -> tuple[Ga
     gates = []
     num_angles = 0
     for operation in tape.operations:
-        wires = _wires(operation, name, num_qubits)
+        wires = known_wires(operation, name, num_qubits)
         for parameter in operation.parameters:
             if jnp.shape(parameter) != ():
                 raise CircuitError(
@@ -169,81 +145,5 @@ def _gates(tape: qml.tape.QuantumScript, name: str, num_qubits: int) -> tuple[Ga
                 )
         angle = num_angles if operation.parameters else None
         num_angles += len(operation.parameters)
-        gates.append(Gate(_ALIASES.get(operation.name, operation.name), wires, angle))
+        gates.append(Gate(ALIASES.get(operation.name, operation.name), wires, angle))
     return tuple(gates)
-
-
-def _wires(operation: Any, name: str, num_qubits: int) -> tuple[int, ...]:
-    labels = operation.wires.tolist()
-    for label in labels:
-        if not isinstance(label, int) or not 0 <= label < num_qubits:
-            raise CircuitError(
-                f"Circuit '{name}': {operation.name} acts on wire {label!r}; expected wires 0 to "
-                f"{num_qubits - 1} (num_qubits={num_qubits})"
-            )
-    return tuple(labels)
-
-
-def _observables(
-    measurements: Sequence[MeasurementProcess], name: str, num_qubits: int
-) -> tuple[Observable, ...]:
-    observables: list[Observable] = []
-    for measurement in measurements:
-        wires = _wires(measurement, name, num_qubits)
-        if isinstance(measurement, ExpectationMP):
-            observables.append(_pauli_sum(measurement.obs, name, num_qubits))
-        elif isinstance(measurement, ProbabilityMP) and measurement.obs is None:
-            measured = wires or tuple(range(num_qubits))
-            if len(measured) > _MAX_PROBABILITY_WIRES:
-                raise CircuitError(
-                    f"Circuit '{name}': qml.probs on {len(measured)} wires; at most "
-                    f"{_MAX_PROBABILITY_WIRES} are supported, measure fewer wires"
-                )
-            observables += _projectors(measured, num_qubits)
-        else:
-            raise CircuitError(
-                f"Circuit '{name}': measurement {type(measurement).__name__} on wires "
-                f"{list(wires)} is not supported; expected qml.expval of Pauli words or "
-                "qml.probs(wires=...)"
-            )
-    return tuple(observables)
-
-
-def _pauli_sum(observable: Any, name: str, num_qubits: int) -> Observable:
-    sentence = observable.pauli_rep
-    if sentence is None:
-        raise CircuitError(
-            f"Circuit '{name}': observable {observable.name} on wires "
-            f"{observable.wires.tolist()} is not a combination of Pauli words; write it with "
-            "qml.X, qml.Y, qml.Z and qml.I"
-        )
-    terms = []
-    for word, coefficient in sentence.items():
-        if _is_traced(coefficient):
-            raise CircuitError(
-                f"Circuit '{name}': observable {observable.name} on wires "
-                f"{observable.wires.tolist()} has a coefficient that depends on features or "
-                "weights; scale the circuit's outputs instead"
-            )
-        letters = "".join(word.get(wire, "I") for wire in range(num_qubits))
-        terms.append((float(jnp.real(coefficient)), letters))
-    return Observable(tuple(terms))
-
-
-def _projectors(wires: tuple[int, ...], num_qubits: int) -> list[Observable]:
-    """The projector on each outcome of `wires`: 2^-m Σ_S (-1)^(b·S) Z_S for the outcome b."""
-    masks = list(itertools.product((0, 1), repeat=len(wires)))
-    words = []
-    for mask in masks:
-        acted = {wire for wire, bit in zip(wires, mask, strict=True) if bit}
-        words.append("".join("Z" if wire in acted else "I" for wire in range(num_qubits)))
-    scale = 1 / len(masks)
-    return [
-        Observable(
-            tuple(
-                (scale * (-1) ** sum(a * b for a, b in zip(outcome, mask, strict=True)), word)
-                for mask, word in zip(masks, words, strict=True)
-            )
-        )
-        for outcome in masks
-    ]

@@ -4,6 +4,8 @@ Matrix products of complex numbers take a slow path on CPU, and circuits of real
 imaginary part at all; one code serves both.
 """
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
@@ -48,14 +50,13 @@ def real_matrices(
     return jnp.concatenate([upper, lower], axis=1)
 
 
-def product_state(factors: list[Components]) -> Components:
+def product_state(factors: Sequence[Components]) -> Components:
     """The tensor product of states [components, 2, batch], first outermost; batches may be 1."""
-    while len(factors) > 1:
-        # In a balanced tree only the last product has the size of the state.
-        pairs = zip(factors[0::2], factors[1::2], strict=False)
-        products = [_tensor_product(a, b) for a, b in pairs]
-        factors = products + factors[len(factors) - len(factors) % 2 :]
-    return factors[0]
+    if len(factors) == 1:
+        return factors[0]
+    # Of two halves each time, so that only the last product has the size of the state.
+    half = len(factors) // 2
+    return _tensor_product(product_state(factors[:half]), product_state(factors[half:]))
 
 
 def _tensor_product(a: Components, b: Components) -> Components:

@@ -1,7 +1,8 @@
 """The definition of a circuit, from which every engine works."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,13 @@ from matplotlib.figure import Figure
 from hqnn_jax.circuits.angles import AngleFunction
 from hqnn_jax.circuits.capture import QuantumFunction, capture, queue
 from hqnn_jax.circuits.gates import Gate, Observable
+from hqnn_jax.circuits.noise import NoiseModel
 from hqnn_jax.errors import CircuitError
+
+if TYPE_CHECKING:
+    import qiskit
+
+    import hqnn_jax.circuits.qiskit_export
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +39,7 @@ class Circuit:
         angles: pure function (features, weights) -> angles of the gates, with what each of them
             depends on.
         function: the quantum function the circuit was captured from.
+        noise: what happens to the state after each gate, None for an ideal circuit.
     """
 
     name: str
@@ -42,6 +50,7 @@ class Circuit:
     observables: tuple[Observable, ...]
     angles: AngleFunction
     function: QuantumFunction
+    noise: NoiseModel | None = None
 
     @classmethod
     def from_function(
@@ -105,23 +114,37 @@ class Circuit:
         """Number of outputs for one sample."""
         return len(self.observables)
 
+    def with_noise(self, noise: NoiseModel | None) -> "Circuit":
+        """The same circuit with a noise model; None makes it ideal again.
+
+        Raises:
+            CircuitError: the noise model names a wire that the circuit does not have.
+        """
+        if noise is not None:
+            noise.check_wires(self.num_qubits)
+        return replace(self, noise=noise)
+
     def to_jax(
         self, engine: str = "auto"
     ) -> Callable[[ArrayLike, ArrayLike], Float[Array, "batch outputs"]]:
         """Return the circuit as a compiled pure function of a batch.
 
         The function is `f(weights[weights_shape], features[batch, num_features]) ->
-        [batch, num_outputs]`, to be used under `jit`, `vmap` and any order of `grad`. Its
+        [batch, num_outputs]`, to be used under `jit`, `vmap` and any order of `grad`. With
+        `noise`, the outputs are the exact ones of the noisy circuit (density matrix). Its
         arithmetic and output have the promoted dtype of the inputs, float32 at least: bfloat16
         inputs are computed in float32. Angles are in radians. It raises CircuitError for inputs
         of the wrong shape.
 
         Args:
             engine: how to evaluate, one of `hqnn_jax.circuits.engines.ENGINES`; `auto` picks the
-                fastest that applies.
+                fastest that applies, by an estimate for the batch.
+
+        From 12 qubits on, gradients of `statevector` are adjoint ones, which have no forward mode;
+        `hqnn_jax.circuits.engines.statevector.build(circuit, adjoint=False)` has it.
 
         Raises:
-            CircuitError: there is no such engine.
+            CircuitError: there is no such engine, or it does not apply to the circuit.
         """
         # Imported here because every engine works from the class defined in this module.
         from hqnn_jax.circuits import engines
@@ -133,13 +156,14 @@ class Circuit:
             weights: ArrayLike, features: ArrayLike
         ) -> Float[Array, "batch outputs"]:
             weights, features = jnp.asarray(weights), jnp.asarray(features)
-            self._check_shapes(weights.shape, features.shape)
+            self.check_shapes(weights.shape, features.shape)
             dtype = jnp.result_type(weights, features, jnp.float32)
             return evaluate(weights.astype(dtype), features.astype(dtype))
 
         return evaluate_batch
 
-    def _check_shapes(self, weights: tuple[int, ...], features: tuple[int, ...]) -> None:
+    def check_shapes(self, weights: tuple[int, ...], features: tuple[int, ...]) -> None:
+        """Raise CircuitError unless these are shapes of weights and of a batch of features."""
         if weights != self.weights_shape:
             raise CircuitError(
                 f"Circuit '{self.name}': weights have shape {weights}, expected "
@@ -150,6 +174,53 @@ class Circuit:
                 f"Circuit '{self.name}': features have shape {features}, expected "
                 f"(batch, {self.num_features})"
             )
+
+    def to_sampler(
+        self, shots: int
+    ) -> Callable[[PRNGKeyArray, ArrayLike, ArrayLike], Float[Array, "batch outputs"]]:
+        """Return `f(key, weights, features[batch, num_features]) -> [batch, num_outputs]`.
+
+        Unbiased estimates from `shots` measurements of each group of commuting words; see
+        `hqnn_jax.circuits.shots.sampler`.
+
+        Raises:
+            CircuitError: `shots` is less than 1.
+        """
+        from hqnn_jax.circuits import shots as shots_module
+
+        return shots_module.sampler(self, shots)
+
+    def to_qiskit(
+        self, *, precompute: bool = False
+    ) -> "hqnn_jax.circuits.qiskit_export.QiskitCircuit":
+        """Return the ideal circuit for Qiskit, with features and weights as parameters.
+
+        See `hqnn_jax.circuits.qiskit_export.to_qiskit`. Needs the extra `qiskit`.
+        """
+        from hqnn_jax.circuits.qiskit_export import to_qiskit
+
+        return to_qiskit(self, precompute=precompute)
+
+    def to_openqasm3(self, *, precompute: bool = False) -> str:
+        """Return the ideal circuit as OpenQASM 3, with features and weights as inputs.
+
+        See `hqnn_jax.circuits.qiskit_openqasm.to_openqasm3`. Needs the extra `qiskit`.
+        """
+        from hqnn_jax.circuits.qiskit_openqasm import to_openqasm3
+
+        return to_openqasm3(self, precompute=precompute)
+
+    @staticmethod
+    def from_qiskit(
+        quantum_circuit: "qiskit.QuantumCircuit", observables: Any, **inputs: Any
+    ) -> "Circuit":
+        """Capture a Qiskit circuit; see `hqnn_jax.circuits.qiskit_import.from_qiskit`.
+
+        Needs the extra `qiskit`.
+        """
+        from hqnn_jax.circuits.qiskit_import import from_qiskit
+
+        return from_qiskit(quantum_circuit, observables, **inputs)
 
     def init_weights(
         self, key: PRNGKeyArray | UInt32[Array, "2"], dtype: DTypeLike = jnp.float32

@@ -5,6 +5,7 @@ applied one after the other; runs of layers of one form are looped over by `lax.
 compile time does not grow with depth. Arithmetic is real when every gate is.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -67,33 +68,37 @@ class FirstLayer:
         has_tail = tuple(bool(gates) for gates in tails)
         return cls(tuple(wires), RotationStack.of(heads), RotationStack.of(tails), has_tail)
 
-    def encode(self, function: AngleFunction, angles: Angles) -> list[Components]:
-        """The states [components, 2, batch] that the heads make of |0⟩; real if they all are."""
+    def encode(
+        self, function: AngleFunction, angles: Angles
+    ) -> Float[Array, "wires components 2 batch"] | None:
+        """The states that the heads make of |0⟩, real if they all are; None without data."""
         if not self.wires:
-            return []
-        matrices = self.heads.matrices(function, angles)
-        components = 1 if self.heads.is_real else 2
-        return [to_components(matrix[:, 0], components) for matrix in matrices]
+            return None
+        vectors = self.heads.matrices(function, angles)[:, :, 0]
+        return jnp.moveaxis(to_components(vectors, 1 if self.heads.is_real else 2), 0, 1)
 
     def state(
         self,
         function: AngleFunction,
         angles: Angles,
-        encoded: Sequence[Components],
+        encoded: Float[Array, "wires components 2 columns"] | None,
         components: int,
     ) -> Components:
         """The tensor product [components, 2^n, columns] of what the tails make of `encoded`."""
-        heads = dict(zip(self.wires, encoded, strict=True))
         tails = self.tails.matrices(function, angles)
-        zero = jnp.array([1.0, 0.0], angles.dtype)[None, :, None]
-        factors = []
-        for wire, tail in enumerate(tails):
-            factor = heads.get(wire, zero)
-            if self.has_tail[wire]:
-                matrix = to_components(tail, 1 if self.tails.is_real else 2)
-                columns = [multiply(matrix[:, :, k], factor[:, None, k]) for k in (0, 1)]
-                factor = columns[0] + columns[1] if wire in heads else columns[0]
-            factors.append(factor)
+        matrices = jnp.moveaxis(to_components(tails, 1 if self.tails.is_real else 2), 0, 1)
+        # Without data the wires start in |0⟩, of which a matrix makes its first column.
+        factors = list(jnp.unstack(matrices[:, :, :, 0]))
+        if encoded is not None:
+            turned = encoded
+            if any(self.has_tail[wire] for wire in self.wires):
+                own = jnp.moveaxis(matrices[np.array(self.wires)], 1, 0)
+                heads = jnp.moveaxis(encoded, 1, 0)[:, :, None]
+                first = multiply(own[:, :, :, 0], heads[:, :, :, 0])
+                turned = first + multiply(own[:, :, :, 1], heads[:, :, :, 1])
+                turned = jnp.moveaxis(turned, 0, 1)
+            for wire, factor in zip(self.wires, jnp.unstack(turned), strict=True):
+                factors[wire] = factor
         state = product_state(factors)
         if len(state) < components:
             state = jnp.concatenate([state, jnp.zeros_like(state)])
@@ -232,9 +237,7 @@ class Evolution:
         def backward(residuals, cotangent):
             state, parameters = residuals
             gradients = []
-            for segment, stacked in reversed(
-                list(zip(self.segments, parameters, strict=True))
-            ):
+            for segment, stacked in reversed(list(zip(self.segments, parameters, strict=True))):
                 state, cotangent, gradient = _backward(segment, state, cotangent, stacked)
                 gradients.append(gradient)
             return cotangent, gradients[::-1]
@@ -258,17 +261,17 @@ class Evolution:
         own = None
         if form.per_sample:
             assert rotations is not None
-            starts = np.array([self._first_sample_rotation(int(position)) for position in positions])
+            starts = np.array(
+                [self._first_sample_rotation(int(position)) for position in positions]
+            )
             own = rotations[starts[:, None] + np.arange(len(form.per_sample))]
         phases = None
         if form.num_phases:
-            terms = [self._phase_terms(position) for position in positions]
+            terms = [self._phase_terms(int(position)) for position in positions]
             phases = jnp.stack([self._phases(term, angles) for term in terms])
         return Parameters(tuple(chosen), own, phases)
 
-    def _group_matrices(
-        self, angles: Angles
-    ) -> dict[int, Float[Array, "layers groups dim dim"]]:
+    def _group_matrices(self, angles: Angles) -> dict[int, Float[Array, "layers groups dim dim"]]:
         """The matrix of each layer's groups of wires, by size of group."""
         forms = [form for segment in self.segments for form in segment.structures]
         if not any(any(form.shared) for form in forms):
@@ -276,11 +279,13 @@ class Evolution:
             return {size: jnp.zeros((len(self.layers), 0, 0, 0)) for _, size in sorted(groups)}
         products = self.rotations.matrices(self.function, angles)[..., 0]
         products = products.reshape(len(self.layers), -1, 2, 2)
-        by_size: dict[int, list[Array]] = {}
-        for first, size in forms[0].groups:
-            matrix = kronecker(products[:, first : first + size])
-            by_size.setdefault(size, []).append(real_matrices(matrix, self.components))
-        return {size: jnp.stack(by_size[size], axis=1) for size in sorted(by_size)}
+        result = {}
+        for size in sorted({size for _, size in forms[0].groups}):
+            starts = np.array([first for first, own in forms[0].groups if own == size])
+            factors = products[:, starts[:, None] + np.arange(size)].reshape(-1, size, 2, 2)
+            matrices = real_matrices(kronecker(factors), self.components)
+            result[size] = matrices.reshape(len(self.layers), len(starts), *matrices.shape[1:])
+        return result
 
     def _sample_rotations(
         self, angles: Angles
@@ -303,9 +308,7 @@ class Evolution:
         assert entangler is not None
         return entangler.phases
 
-    def _phases(
-        self, terms: Sequence[PhaseTerm], angles: Angles
-    ) -> Float[Array, "terms columns"]:
+    def _phases(self, terms: Sequence[PhaseTerm], angles: Angles) -> Float[Array, "terms columns"]:
         coefficients = jnp.array([term.coefficient for term in terms], angles.dtype)[:, None]
         indices = [term.angle for term in terms if term.angle is not None]
         if not indices:
@@ -315,9 +318,7 @@ class Evolution:
         return coefficients * jnp.concatenate([read, ones])
 
 
-def _structure(
-    layer: Layer, num_qubits: int, components: int, angles: AngleFunction
-) -> Structure:
+def _structure(layer: Layer, num_qubits: int, components: int, angles: AngleFunction) -> Structure:
     per_group = (_MAX_MATRIX_ROWS // components).bit_length() - 1
     groups = [
         (int(wires[0]), len(wires))
@@ -330,6 +331,7 @@ def _structure(
     terms = () if entangler is None or fixed else entangler.phases
     return Structure(
         num_qubits=num_qubits,
+        levels=2,
         groups=tuple(groups),
         shared=tuple(not shared.isdisjoint(range(f, f + size)) for f, size in groups),
         per_sample=per_sample,
@@ -367,9 +369,7 @@ def _repeats(structures: Sequence[Structure], period: int) -> int:
     return count
 
 
-def _forward(
-    segment: Segment, state: Components, parameters: tuple[Parameters, ...]
-) -> Components:
+def _forward(segment: Segment, state: Components, parameters: tuple[Parameters, ...]) -> Components:
     def period(state, xs):
         for form, tables, own in zip(segment.structures, *xs, strict=True):
             state = form.apply(tables, own, state)
@@ -392,9 +392,14 @@ def _backward(
         state, cotangent = carry
         gradients = []
         for form, tables, own in reversed(list(zip(segment.structures, *xs, strict=True))):
-            state = form.undo(tables, own, state)
-            _, transpose = jax.vjp(lambda s, p, f=form, t=tables: f.apply(t, p, s), state, own)
-            cotangent, gradient = transpose(cotangent)
+            gradient = jax.tree.map(jnp.zeros_like, own)
+            # Stage by stage: only one intermediate state is held at a time.
+            for stage in reversed(range(form.num_stages)):
+                state = form.undo_stage(stage, tables, own, state)
+                apply = functools.partial(form.apply_stage, stage, tables)
+                _, transpose = jax.vjp(apply, own, state)
+                own_gradient, cotangent = transpose(cotangent)
+                gradient = jax.tree.map(jnp.add, gradient, own_gradient)
             gradients.append(gradient)
         return (state, cotangent), tuple(gradients[::-1])
 
@@ -403,9 +408,7 @@ def _backward(
         carry, gradients = period(carry, _only((segment.tables, parameters)))
         gradients = jax.tree.map(lambda leaf: leaf[None], gradients)
     else:
-        carry, gradients = jax.lax.scan(
-            period, carry, (segment.tables, parameters), reverse=True
-        )
+        carry, gradients = jax.lax.scan(period, carry, (segment.tables, parameters), reverse=True)
     return *carry, gradients
 
 

@@ -14,15 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from hqnn_jax.circuits.bits import BitMap, labels, signs, split_signs
+from hqnn_jax.circuits.bits import BitMap, image_tables, labels, signs, split_signs
 from hqnn_jax.circuits.components import Components, multiply
 from hqnn_jax.circuits.permutation import permute_states
 from hqnn_jax.circuits.schedule import Entangler, PhaseTerm
 
 # Matrix units of reduced precision (TF32, bfloat16 passes) would break the norm of the state.
 _PRECISION = jax.lax.Precision.HIGHEST
-# Up to so many qubits, permutations and fixed phases are stored for every basis state.
+# Up to so many qubits, fixed phases are stored for every basis state.
 _MAX_TABLE_QUBITS = 12
+
+
+Permutation = np.ndarray | tuple[np.ndarray, np.ndarray]
 
 
 class Parameters(NamedTuple):
@@ -30,12 +33,12 @@ class Parameters(NamedTuple):
 
     Attributes:
         matrices: [groups, dim, dim] for each size of group, on components.
-        rotations: [wires, components, 2, 2, batch], those that differ between samples.
+        rotations: [wires, components, levels, levels, batch], those that differ between samples.
         phases: [terms, batch or 1], the entangler's phases in radians.
     """
 
     matrices: tuple[Float[Array, "groups dim dim"], ...]
-    rotations: Float[Array, "wires components 2 2 batch"] | None
+    rotations: Float[Array, "wires components levels levels batch"] | None
     phases: Float[Array, "terms columns"] | None
 
 
@@ -43,15 +46,15 @@ class Tables(NamedTuple):
     """What a layer applies whatever the inputs.
 
     Attributes:
-        source: permutation of the basis states, of each or of each bit.
+        source: permutation of the basis states, or its `image_tables`.
         inverse: its inverse.
         factors: [components, 2^n], fixed phase factors.
         high: [terms, 2^⌊n/2⌋], sign of each phase on the higher bits.
         low: [terms, 2^⌈n/2⌉], sign of each phase on the lower bits.
     """
 
-    source: np.ndarray | None
-    inverse: np.ndarray | None
+    source: Permutation | None
+    inverse: Permutation | None
     factors: np.ndarray | None
     high: np.ndarray | None
     low: np.ndarray | None
@@ -63,6 +66,7 @@ class Structure:
 
     Attributes:
         num_qubits: number of qubits.
+        levels: values of a qubit's index: 2 in state vectors, 4 in vectors of Pauli words.
         groups: first wire and number of wires of each group, covering all wires.
         shared: for each group, whether it has a matrix, the same for all samples.
         per_sample: wires rotated sample by sample.
@@ -73,6 +77,7 @@ class Structure:
     """
 
     num_qubits: int
+    levels: int
     groups: tuple[tuple[int, int], ...]
     shared: tuple[bool, ...]
     per_sample: tuple[int, ...]
@@ -87,7 +92,7 @@ class Structure:
         return bool(self.per_sample) or self.phases_per_sample
 
     @property
-    def _moves_last(self) -> bool:
+    def moves_last(self) -> bool:
         """Whether the last group's move is part of the permutation."""
         return self.permutes and any(self.shared) and len(self.groups) > 1
 
@@ -96,11 +101,11 @@ class Structure:
         source = inverse = factors = high = low = None
         if entangler is not None and self.permutes:
             total = entangler.source
-            if self._moves_last:
+            if self.moves_last:
                 size = self.groups[-1][1]
                 wires = list(range(self.num_qubits))
                 total = BitMap.reordering(wires[-size:] + wires[:-size]).after(total)
-            source, inverse = _stored(total), _stored(total.inverse())
+            source, inverse = image_tables(total), image_tables(total.inverse())
         if self.has_factors:
             assert entangler is not None
             factors = _factors(entangler.phases, self.num_qubits, components)
@@ -110,98 +115,87 @@ class Structure:
             high, low = split_signs(masks, self.num_qubits)
         return Tables(source, inverse, factors, high, low)
 
+    @property
+    def num_stages(self) -> int:
+        """Number of parts that are applied, and undone, one by one: the groups, the entangler."""
+        return len(self.groups) + 1
+
     def apply(self, tables: Tables, parameters: Parameters, state: Components) -> Components:
         """Apply the layer."""
-        state = self._rotate(parameters, state)
-        if tables.source is not None:
-            assert tables.inverse is not None
-            source, inverse = self._permutation(tables.source, tables.inverse)
-            state = permute_states(state, source, inverse)
-        for factor in self._phase_factors(tables, parameters, state):
-            state = multiply(factor, state)
+        for stage in range(self.num_stages):
+            state = self.apply_stage(stage, tables, parameters, state)
         return state
 
     def undo(self, tables: Tables, parameters: Parameters, state: Components) -> Components:
-        """Apply the inverse of the layer."""
-        for factor in self._phase_factors(tables, parameters, state):
+        """Apply the inverse of the layer (where it is not unitary, the conjugate transpose)."""
+        for stage in reversed(range(self.num_stages)):
+            state = self.undo_stage(stage, tables, parameters, state)
+        return state
+
+    def apply_stage(
+        self, stage: int, tables: Tables, parameters: Parameters, state: Components
+    ) -> Components:
+        """Apply one part of the layer."""
+        if stage < len(self.groups):
+            first, size = self.groups[stage]
+            matrix = self._matrix(stage, parameters)
+            if matrix is not None:
+                state = _multiply_leading(matrix, state)
+            for wire, rotation in self._rotations(stage, parameters):
+                state = _rotate_wire(rotation, wire - first if any(self.shared) else wire, state)
+            return _lead_to_end(state, self.levels**size) if self._moves(stage) else state
+        if tables.source is not None:
+            assert tables.inverse is not None
+            state = permute_states(state, _indices(tables.source), _indices(tables.inverse))
+        for factor in _phase_factors(tables, parameters, state):
+            state = multiply(factor, state)
+        return state
+
+    def undo_stage(
+        self, stage: int, tables: Tables, parameters: Parameters, state: Components
+    ) -> Components:
+        """Undo one part of the layer."""
+        if stage < len(self.groups):
+            first, size = self.groups[stage]
+            if self._moves(stage):
+                state = _end_to_lead(state, self.levels**size)
+            for wire, rotation in self._rotations(stage, parameters):
+                inverse = _conjugate(jnp.swapaxes(rotation, 1, 2))
+                state = _rotate_wire(inverse, wire - first if any(self.shared) else wire, state)
+            matrix = self._matrix(stage, parameters)
+            return state if matrix is None else _multiply_leading(matrix.T, state)
+        for factor in _phase_factors(tables, parameters, state):
             state = multiply(_conjugate(factor), state)
         if tables.source is not None:
             assert tables.inverse is not None
-            source, inverse = self._permutation(tables.source, tables.inverse)
-            state = permute_states(state, inverse, source)
-        return self._rotate_back(parameters, state)
-
-    def _rotate(self, parameters: Parameters, state: Components) -> Components:
-        rotations = dict(zip(self.per_sample, _unstack(parameters.rotations), strict=True))
-        if not any(self.shared):
-            for wire, rotation in rotations.items():
-                state = _rotate_wire(rotation, wire, state)
-            return state
-        matrices = self._matrices(parameters)
-        for group, (first, size) in enumerate(self.groups):
-            if group in matrices:
-                state = _multiply_leading(matrices[group], state)
-            for wire in range(first, first + size):
-                if wire in rotations:
-                    state = _rotate_wire(rotations[wire], wire - first, state)
-            if group < len(self.groups) - 1 or not self._moves_last:
-                state = _lead_to_end(state, size)
+            state = permute_states(state, _indices(tables.inverse), _indices(tables.source))
         return state
 
-    def _rotate_back(self, parameters: Parameters, state: Components) -> Components:
-        inverse = {
-            wire: _conjugate(jnp.swapaxes(rotation, 1, 2))
-            for wire, rotation in zip(
-                self.per_sample, _unstack(parameters.rotations), strict=True
-            )
-        }
-        if not any(self.shared):
-            for wire, rotation in inverse.items():
-                state = _rotate_wire(rotation, wire, state)
-            return state
-        matrices = self._matrices(parameters)
-        for group, (first, size) in reversed(list(enumerate(self.groups))):
-            if group < len(self.groups) - 1 or not self._moves_last:
-                state = _end_to_lead(state, size)
-            for wire in range(first, first + size):
-                if wire in inverse:
-                    state = _rotate_wire(inverse[wire], wire - first, state)
-            if group in matrices:
-                state = _multiply_leading(matrices[group].T, state)
-        return state
+    def _moves(self, group: int) -> bool:
+        """Whether the order of the wires is rotated after a group."""
+        return any(self.shared) and not (self.moves_last and group == len(self.groups) - 1)
 
-    def _matrices(self, parameters: Parameters) -> dict[int, Float[Array, "dim dim"]]:
-        """The matrix of each group that has one."""
-        sizes = sorted({size for _, size in self.groups})
-        remaining = [list(_unstack(matrices)) for matrices in parameters.matrices]
-        return {
-            group: remaining[sizes.index(size)].pop(0)
-            for group, (_, size) in enumerate(self.groups)
-            if self.shared[group]
-        }
+    def _matrix(self, group: int, parameters: Parameters) -> Float[Array, "dim dim"] | None:
+        """The matrix of a group, if it has one."""
+        if not self.shared[group]:
+            return None
+        sizes = [size for _, size in self.groups]
+        size = sizes[group]
+        earlier = [g for g in range(group) if self.shared[g] and sizes[g] == size]
+        return parameters.matrices[sorted(set(sizes)).index(size)][len(earlier)]
 
-    def _permutation(
-        self, source: np.ndarray, inverse: np.ndarray
-    ) -> tuple[Int[Array, " states"], Int[Array, " states"]]:
-        if source.shape[-1] == 2**self.num_qubits:
-            return jnp.asarray(source), jnp.asarray(inverse)
-        return labels(source), labels(inverse)
-
-    def _phase_factors(
-        self, tables: Tables, parameters: Parameters, state: Components
-    ) -> list[Components]:
-        factors = []
-        if tables.factors is not None:
-            factors.append(jnp.asarray(tables.factors, state.dtype)[..., None])
-        if tables.high is not None:
-            assert tables.low is not None
-            assert parameters.phases is not None
-            phases = _basis_phases(tables.high, tables.low, parameters.phases)
-            # A circuit of real gates has phases 0 and π only.
-            cosine = jnp.cos(phases)
-            parts = [jnp.sign(cosine)] if len(state) == 1 else [cosine, jnp.sin(phases)]
-            factors.append(jnp.stack(parts))
-        return factors
+    def _rotations(
+        self, group: int, parameters: Parameters
+    ) -> list[tuple[int, Float[Array, "_components levels levels batch"]]]:
+        """The wires of a group that are rotated sample by sample, with their matrices."""
+        first, size = self.groups[group]
+        if parameters.rotations is None:
+            return []
+        return [
+            (wire, parameters.rotations[place])
+            for place, wire in enumerate(self.per_sample)
+            if first <= wire < first + size
+        ]
 
 
 def has_fixed_factors(entangler: Entangler | None, num_qubits: int) -> bool:
@@ -220,15 +214,8 @@ def _factors(phases: tuple[PhaseTerm, ...], num_qubits: int, components: int) ->
     return np.stack([factor.real, factor.imag] if components == 2 else [factor.real.round()])
 
 
-def _stored(permutation: BitMap) -> np.ndarray:
-    num_qubits = len(permutation.columns)
-    columns = np.array(permutation.columns, np.int32)
-    if num_qubits > _MAX_TABLE_QUBITS:
-        return columns
-    images = np.zeros(1, np.int32)
-    for column in columns:
-        images = np.concatenate([images[:, None], images[:, None] ^ column], axis=1).ravel()
-    return images
+def _indices(permutation: Permutation) -> Int[Array, " states"]:
+    return labels(*permutation) if isinstance(permutation, tuple) else jnp.asarray(permutation)
 
 
 def _basis_phases(
@@ -242,8 +229,20 @@ def _basis_phases(
     return total.reshape(-1, phases.shape[1]) / 2
 
 
-def _unstack(stacked: Array | None) -> tuple[Array, ...]:
-    return () if stacked is None else tuple(jnp.unstack(stacked))
+def _phase_factors(tables: Tables, parameters: Parameters, state: Components) -> list[Components]:
+    """What the entangler multiplies basis states by."""
+    factors = []
+    if tables.factors is not None:
+        factors.append(jnp.asarray(tables.factors, state.dtype)[..., None])
+    if tables.high is not None:
+        assert tables.low is not None
+        assert parameters.phases is not None
+        phases = _basis_phases(tables.high, tables.low, parameters.phases)
+        # A circuit of real gates has phases 0 and π only.
+        cosine = jnp.cos(phases)
+        parts = [jnp.sign(cosine)] if len(state) == 1 else [cosine, jnp.sin(phases)]
+        factors.append(jnp.stack(parts))
+    return factors
 
 
 def _conjugate(components: Components) -> Components:
@@ -259,32 +258,33 @@ def _multiply_leading(matrix: Float[Array, "dim dim"], state: Components) -> Com
 
 
 def _rotate_wire(
-    rotation: Float[Array, "components 2 2 batch"], place: int, state: Components
+    rotation: Float[Array, "_components levels levels batch"], place: int, state: Components
 ) -> Components:
-    """Apply one-qubit gates that differ between samples to the wire at a place."""
-    split = state.reshape(len(state), 2**place, 2, -1, state.shape[-1])
-    zero, one = split[:, :, 0], split[:, :, 1]
+    """Apply matrices that differ between samples to the wire at a place."""
+    levels = rotation.shape[1]
+    split = state.reshape(len(state), levels**place, levels, -1, state.shape[-1])
     entries = rotation[:, :, :, None, None]
-    rows = [
-        multiply(entries[:, row, 0], zero) + multiply(entries[:, row, 1], one) for row in range(2)
-    ]
+    rows = []
+    for row in range(levels):
+        terms = [multiply(entries[:, row, k], split[:, :, k]) for k in range(levels)]
+        rows.append(sum(terms[1:], start=terms[0]))
     rotated = jnp.stack(rows, axis=2)
     return rotated.reshape(len(rotated), state.shape[1], -1)
 
 
 def _lead_to_end(state: Components, size: int) -> Components:
-    """Move the leading wires behind all others."""
+    """Move the leading wires, whose index has `size` values, behind all others."""
     components, states, batch = state.shape
-    if 2**size == states:
+    if size == states:
         return state
-    split = state.reshape(components, 2**size, -1, batch)
+    split = state.reshape(components, size, -1, batch)
     return jnp.swapaxes(split, 1, 2).reshape(components, states, batch)
 
 
 def _end_to_lead(state: Components, size: int) -> Components:
-    """Move the last wires before all others."""
+    """Move the last wires, whose index has `size` values, before all others."""
     components, states, batch = state.shape
-    if 2**size == states:
+    if size == states:
         return state
-    split = state.reshape(components, -1, 2**size, batch)
+    split = state.reshape(components, -1, size, batch)
     return jnp.swapaxes(split, 1, 2).reshape(components, states, batch)

@@ -5,6 +5,7 @@ the inverse permutation, another read.
 """
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float, Int
@@ -29,7 +30,14 @@ def permute_states(
 
 def _read(state: jax.Array, source: jax.Array, inverse: jax.Array) -> jax.Array:
     del inverse
-    return state.at[:, source].get(mode="promise_in_bounds", unique_indices=True)
+    # One read for each component: of both at once, the compiler makes two transposed copies.
+    rows = [
+        part.at[source].get(
+            mode="promise_in_bounds", unique_indices=True, wrap_negative_indices=False
+        )
+        for part in state
+    ]
+    return jnp.stack(rows)
 
 
 def _transpose(cotangent, state, source, inverse):
@@ -42,10 +50,10 @@ def _transpose(cotangent, state, source, inverse):
 def _batch(arguments, axes):
     state, source, inverse = arguments
     axis, *others = axes
-    if any(other is not batching.not_mapped for other in others):
+    if any(other is not None for other in others):
         raise NotImplementedError("a permutation cannot differ between the elements of a vmap")
     # One more batch axis at the end: [components, states, batch * mapped].
-    moved = batching.moveaxis(state, axis, state.ndim - 1)
+    moved = jnp.moveaxis(state, axis, -1)
     flat = moved.reshape(*moved.shape[:2], -1)
     return _permute_p.bind(flat, source, inverse).reshape(moved.shape), moved.ndim - 1
 

@@ -4,14 +4,17 @@ The gradient of a product with broadcasting is a sum over one axis, which XLA's 
 unvectorised. Here that sum is a primitive too, written out term by term where it is short.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
-# Sums of more terms are left to the compiler.
-_MAX_WRITTEN_OUT = 32
+# Longer sums, and those for few samples, are left to the compiler.
+_MAX_WRITTEN_OUT = 16
+_MIN_COLUMNS = 32
 
 _product_p = Primitive("batched_tensor_product")
 _contract_p = Primitive("batched_contraction")
@@ -31,12 +34,14 @@ def _product(a: jax.Array, b: jax.Array) -> jax.Array:
 def _contract(array: jax.Array, vector: jax.Array, *, axis: int, columns: int) -> jax.Array:
     """Σ_k array[.., k, ..] vector[k] over axis 0 or 1; also over samples if `columns` is 1."""
     length = vector.shape[0]
-    if length > _MAX_WRITTEN_OUT:
+    if array.shape[2] == 1:
+        matrix = array[..., 0] if axis == 1 else array[..., 0].T
+        total = jnp.matmul(matrix, vector, precision=jax.lax.Precision.HIGHEST)
+    elif length > _MAX_WRITTEN_OUT or array.shape[2] < _MIN_COLUMNS:
         total = jnp.sum(array * jnp.expand_dims(vector, 1 - axis), axis=axis)
     else:
-        total = sum(
-            jax.lax.index_in_dim(array, k, axis, keepdims=False) * vector[k] for k in range(length)
-        )
+        rows = [jax.lax.index_in_dim(array, k, axis, keepdims=False) for k in range(length)]
+        total = functools.reduce(jnp.add, map(jnp.multiply, rows, vector))
     if columns < total.shape[1]:
         ones = jnp.ones((total.shape[1], 1), total.dtype)
         total = jnp.matmul(total, ones, precision=jax.lax.Precision.HIGHEST)
@@ -77,8 +82,8 @@ def _batch_with(function):
     """Batching by the plain formula: it loses only the written-out gradient."""
 
     def rule(arguments, axes, **parameters):
-        in_axes = [None if axis is batching.not_mapped else axis for axis in axes]
-        return jax.vmap(lambda *a: function(*a, **parameters), in_axes)(*arguments), 0
+        mapped = jax.vmap(lambda *a: function(*a, **parameters), axes)
+        return mapped(*arguments), 0
 
     return rule
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
 import pytest
+import scipy.sparse
 
 from hqnn_jax.circuits import Circuit, Gate, Inputs, Observable
 from hqnn_jax.errors import CircuitError
@@ -73,6 +74,62 @@ def test_observables():
     assert not circuit.observables[0].is_diagonal
 
 
+MATRIX = np.array([[1.0, 2j, 0.5, 0], [-2j, 0.3, 1, -1j], [0.5, 1, -0.7, 0.2], [0, 1j, 0.2, 2]])
+OBSERVABLES = {
+    "hermitian": lambda: qml.Hermitian(MATRIX, [2, 0]),
+    "product_with_matrix": lambda: qml.Hermitian(MATRIX, [2, 0]) @ qml.Y(1),
+    "sum_with_matrix": lambda: (
+        0.5 * qml.Hermitian(MATRIX, [0, 2]) + qml.X(1) - 0.3 * qml.Projector([1, 0], [1, 2])
+    ),
+    "projector_on_state": lambda: qml.Projector(np.array([0.6, 0, 0, 0.8j]), [2, 1]),
+    "hamiltonian": lambda: qml.Hamiltonian([0.3, -2], [qml.X(0) @ qml.Y(2), qml.Hadamard(1)]),
+    "linear_combination": lambda: qml.ops.LinearCombination([0.3, 1], [qml.Z(0), qml.X(2)]),
+    "s_prod_of_prod": lambda: qml.s_prod(-0.4, qml.prod(qml.X(2), qml.Z(1), qml.Z(1), qml.Y(0))),
+    "sparse": lambda: qml.SparseHamiltonian(scipy.sparse.csr_matrix(MATRIX), [1, 0]),
+}
+
+
+def superposition(measure):
+    """A state without symmetry, then a measurement."""
+
+    def function(features, weights):
+        for wire in range(3):
+            qml.RX(0.3 + 0.8 * wire, wire)
+            qml.RZ(1.1 - 0.5 * wire, wire)
+        qml.CNOT([0, 1])
+        qml.RY(0.7, 1)
+        qml.CNOT([1, 2])
+        return measure()
+
+    return function
+
+
+def assert_measured_as_qnode(measures):
+    """All measurements of one state at once: one compilation."""
+    function = superposition(lambda: [measure() for measure in measures])
+    circuit = capture(function, num_qubits=3, num_features=0, weights_shape=(0,))
+    device = qml.device("default.qubit", wires=3)
+    expected = np.hstack(qml.QNode(function, device, interface=None)(None, None))
+    with jax.enable_x64(True):
+        found = circuit.to_jax("statevector")(jnp.zeros(0, float), jnp.zeros((2, 0), float))
+    np.testing.assert_allclose(found, [expected, expected], atol=1e-12)
+
+
+def test_expectations_of_hermitian_operators():
+    measures = [lambda make=make: qml.expval(make()) for make in OBSERVABLES.values()]
+    assert_measured_as_qnode(measures)
+
+
+def test_probabilities_of_pauli_words():
+    assert_measured_as_qnode(
+        [
+            lambda: qml.probs(op=qml.X(2) @ qml.Y(0)),
+            lambda: qml.probs(op=qml.Z(1)),
+            lambda: qml.probs(wires=[2, 0]),
+        ]
+    )
+
+
 def test_double_precision_reaches_the_angles():
     circuit = capture(
         lambda features, weights: (
@@ -124,8 +181,40 @@ def dropped_measurement(features, weights):
     return qml.expval(qml.Z(1))
 
 
+def traced_matrix(w):
+    return jnp.stack([jnp.array([1, 0j]), jnp.stack([0j, jnp.exp(1j * w[0])])])
+
+
 REFUSED = {
     "mid_circuit": (measured(lambda x, w: qml.measure(0)), "mid-circuit measurement"),
+    "conditional": (
+        measured(lambda x, w: qml.cond(qml.measure(0), qml.X)(1)),
+        r"on wires \[0\] is a mid-circuit measurement",
+    ),
+    "traced_wire": (measured(lambda x, w: qml.X(x[0])), "PauliX acts on a wire that depends on"),
+    "traced_matrix": (
+        measured(lambda x, w: qml.QubitUnitary(traced_matrix(w), 0)),
+        r"QubitUnitary on wires \[0\].*no angles with a derivative everywhere; use qml.Rot",
+    ),
+    "controlled_traced_matrix": (
+        measured(lambda x, w: qml.ctrl(qml.QubitUnitary(traced_matrix(w), 0), 1)),
+        r"C.*QubitUnitary.*on wires \[1, 0\].*no angles with a derivative",
+    ),
+    "traced_power": (
+        measured(lambda x, w: qml.pow(qml.X(0), x[0])),
+        "decomposed into gates that depend on the value of a feature or weight",
+    ),
+    "not_unitary": (
+        measured(lambda x, w: qml.exp(qml.X(0), x[0])),
+        r"Exp on wires \[0\] raised.*needs an imaginary coefficient",
+    ),
+    "no_decomposition": (
+        measured(lambda x, w: qml.exp(qml.X(0) + qml.Z(0), 1j * w[0])),
+        r"Exp on wires \[0\] has no decomposition into CNOT",
+    ),
+    "qutrit": (measured(lambda x, w: qml.TShift(0)), r"TShift on wires \[0\]"),
+    "dynamic_wire": (measured(lambda x, w: qml.allocate(1)), "Allocate on wires"),
+    "state": (lambda x, w: qml.state(), "StateMP.*not supported"),
     "channel": (measured(lambda x, w: qml.AmplitudeDamping(0.1, 1)), r"AmplitudeDamping.*\[1\]"),
     "wire_range": (
         measured(lambda x, w: qml.CNOT([0, 2])),
@@ -137,7 +226,22 @@ REFUSED = {
     "counts": (lambda x, w: qml.counts(wires=0), "CountsMP.*not supported"),
     "sample": (lambda x, w: qml.sample(qml.Z(0)), "SampleMP.*not supported"),
     "variance": (lambda x, w: qml.var(qml.Z(0)), "VarianceMP.*not supported"),
-    "hermitian": (lambda x, w: qml.expval(qml.Hermitian(np.eye(2), 0)), "Hermitian.*Pauli"),
+    "not_hermitian": (
+        lambda x, w: qml.expval(qml.X(0) @ qml.Y(0)),
+        r"Prod on wires \[0\] is not Hermitian: the coefficient of Z\(0\) is 1j",
+    ),
+    "large_matrix": (
+        lambda x, w: qml.expval(qml.Hermitian(np.eye(128), range(7))),
+        "Hermitian.*nor a matrix on at most 6 wires",
+    ),
+    "traced_hermitian": (
+        lambda x, w: qml.expval(qml.Hermitian(w[0] * np.eye(2), 0)),
+        "Hermitian.*coefficient that depends",
+    ),
+    "probabilities_of_sum": (
+        lambda x, w: qml.probs(op=qml.X(0) + qml.Z(1)),
+        r"qml.probs of observable Sum on wires \[0, 1\]; expected a Pauli word",
+    ),
     "coefficient": (lambda x, w: qml.expval(w[0] * qml.Z(0)), "coefficient that depends"),
     "nothing": (lambda x, w: qml.RX(x[0], 0), "returns RX; expected"),
     "none": (lambda x, w: None, "returns NoneType; expected"),
@@ -153,7 +257,7 @@ REFUSED = {
 def test_refused_with_operation_and_reason(name):
     function, message = REFUSED[name]
     with pytest.raises(CircuitError, match=message) as caught:
-        capture(function)
+        capture(function, num_qubits=7 if name == "large_matrix" else 2)
     assert "\n" not in str(caught.value)
     assert "'example'" in str(caught.value)
 

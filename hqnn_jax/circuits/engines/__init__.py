@@ -11,17 +11,29 @@ from collections.abc import Callable
 from jaxtyping import Array, Float
 
 from hqnn_jax.circuits.definition import Circuit
-from hqnn_jax.circuits.engines import pennylane, statevector, unitary
+from hqnn_jax.circuits.engines import pauli_transfer, pennylane, statevector, unitary
+from hqnn_jax.circuits.engines.chunking import Evaluate, in_chunks, memory_budget
+from hqnn_jax.circuits.engines.cost import (
+    Shape,
+    backend_name,
+    pauli_transfer_work,
+    seconds,
+    statevector_work,
+    unitary_work,
+)
 from hqnn_jax.errors import CircuitError
-
-Evaluate = Callable[
-    [Float[Array, "..."], Float[Array, "batch features"]], Float[Array, "batch outputs"]
-]
 
 _BUILDERS: dict[str, Callable[[Circuit], Evaluate]] = {
     "pennylane": pennylane.build,
     "statevector": statevector.build,
     "unitary": unitary.build,
+    "pauli_transfer": pauli_transfer.build,
+}
+# In the order of preference where estimates are equal.
+_WORK = {
+    "statevector": statevector_work,
+    "unitary": unitary_work,
+    "pauli_transfer": pauli_transfer_work,
 }
 
 ENGINES = ("auto", *_BUILDERS)
@@ -29,10 +41,13 @@ ENGINES = ("auto", *_BUILDERS)
 
 
 def build(circuit: Circuit, engine: str) -> Evaluate:
-    """Return the circuit evaluated by the named engine; `auto` is `statevector`.
+    """Return the circuit evaluated by the named engine.
+
+    `auto` chooses by the estimated time for the batch it is traced with; a batch whose states would
+    not fit the device is evaluated in chunks.
 
     Raises:
-        CircuitError: there is no engine of that name.
+        CircuitError: there is no engine of that name, or it does not apply to the circuit.
     """
     if engine not in ENGINES:
         closest = difflib.get_close_matches(engine, ENGINES, n=1, cutoff=0.0)
@@ -40,4 +55,84 @@ def build(circuit: Circuit, engine: str) -> Evaluate:
             f"Circuit '{circuit.name}': no engine '{engine}'; expected one of "
             f"{', '.join(ENGINES)}. Did you mean '{closest[0]}'?"
         )
-    return _BUILDERS["statevector" if engine == "auto" else engine](circuit)
+    if engine == "auto":
+        return _build_auto(circuit)
+    reason = why_not(circuit, engine)
+    if reason is not None:
+        raise CircuitError(f"Circuit '{circuit.name}': engine '{engine}' does not apply: {reason}")
+    return _fitting(circuit, engine, _BUILDERS[engine](circuit))
+
+
+def why_not(circuit: Circuit, engine: str) -> str | None:
+    """Why an engine cannot evaluate the circuit and what to use instead, None if it can."""
+    noisy = circuit.noise is not None and not circuit.noise.is_trivial
+    if noisy and engine != "pauli_transfer":
+        return "it evaluates ideal circuits only; with noise use 'pauli_transfer' or trajectories"
+    if engine == "unitary":
+        return unitary.why_not(circuit)
+    if engine == "pauli_transfer":
+        return pauli_transfer.why_not(circuit)
+    return None
+
+
+def choose(circuit: Circuit, batch: int, backend: str | None = None) -> str:
+    """The engine that `auto` takes for a batch: the cheapest by estimate that applies.
+
+    Raises:
+        CircuitError: none applies, as to a noisy circuit of many qubits.
+    """
+    reasons = {engine: why_not(circuit, engine) for engine in _WORK}
+    shape = Shape.of(circuit)
+    backend = backend or backend_name()
+    estimates = {
+        engine: seconds(work(shape, batch), backend)
+        for engine, work in _WORK.items()
+        # Vectors of the samples in the Pauli basis are larger than state vectors, always.
+        if reasons[engine] is None and (engine != "pauli_transfer" or _folds(circuit))
+    }
+    if not estimates:
+        raise CircuitError(
+            f"Circuit '{circuit.name}': no engine applies: "
+            + "; ".join(f"'{engine}': {reason}" for engine, reason in reasons.items())
+        )
+    return min(estimates, key=lambda engine: estimates[engine])
+
+
+def _folds(circuit: Circuit) -> bool:
+    """Whether observables can be pulled back to where the data enters, or nothing else applies."""
+    return circuit.noise is not None or pauli_transfer.data_enters_once(circuit)
+
+
+def _build_auto(circuit: Circuit) -> Evaluate:
+    built: dict[str, Evaluate] = {}
+    # Noise that no engine can follow is an error where the circuit is built, not where it runs.
+    choose(circuit, 1)
+
+    def evaluate(
+        weights: Float[Array, "..."], features: Float[Array, "batch features"]
+    ) -> Float[Array, "batch outputs"]:
+        engine = choose(circuit, len(features))
+        if engine not in built:
+            built[engine] = _fitting(circuit, engine, _BUILDERS[engine](circuit))
+        return built[engine](weights, features)
+
+    return evaluate
+
+
+def _fitting(circuit: Circuit, engine: str, evaluate: Evaluate) -> Evaluate:
+    """Divide batches whose states, with those stored for the gradient, would not fit."""
+    if engine == "statevector":
+        stored = statevector.stored_states(circuit)
+    elif engine == "unitary":
+        stored = 4.0
+    else:
+        return evaluate
+    numbers = 2.0 * 2**circuit.num_qubits * stored
+
+    def fitting(
+        weights: Float[Array, "..."], features: Float[Array, "batch features"]
+    ) -> Float[Array, "batch outputs"]:
+        samples = max(1, int(memory_budget() // (numbers * weights.dtype.itemsize)))
+        return in_chunks(evaluate, samples)(weights, features)
+
+    return fitting

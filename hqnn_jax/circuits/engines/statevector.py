@@ -16,14 +16,22 @@ from hqnn_jax.circuits.schedule import Entangler, Layer, schedule
 _MIN_ADJOINT_QUBITS = 12
 
 
-def build(circuit: Circuit) -> Callable[..., Float[Array, "batch outputs"]]:
+def build(
+    circuit: Circuit, adjoint: bool | None = None
+) -> Callable[..., Float[Array, "batch outputs"]]:
     """Return `evaluate(weights, features[batch, num_features]) -> [batch, num_outputs]`.
 
     The inputs have one float dtype, which is that of the arithmetic and of the output.
+
+    Args:
+        circuit: an ideal circuit.
+        adjoint: whether gradients compute states anew by undoing layers, in the memory of a few
+            states, and without forward-mode derivatives; by default from 12 qubits on.
     """
     layers, expectation = measured_layers(circuit)
     evolution = Evolution.of(layers, circuit.gates, circuit.num_qubits, circuit.angles)
-    adjoint = circuit.num_qubits >= _MIN_ADJOINT_QUBITS
+    if adjoint is None:
+        adjoint = uses_adjoint(circuit)
     run = evolution.run_reversibly() if adjoint else evolution.run
 
     def evaluate(
@@ -69,3 +77,17 @@ def measured_layers(circuit: Circuit) -> tuple[tuple[Layer, ...], Expectation]:
         expectation = expectation.before_permutation(last.source)
         layers = (*layers[:-1], Layer(layers[-1].rotations, None))
     return layers, expectation
+
+
+def uses_adjoint(circuit: Circuit) -> bool:
+    """Whether gradients are computed by undoing layers unless asked otherwise."""
+    return circuit.num_qubits >= _MIN_ADJOINT_QUBITS
+
+
+def stored_states(circuit: Circuit) -> float:
+    """States of one sample that are held at the same time while its gradient is computed."""
+    if uses_adjoint(circuit):
+        return 6.0
+    layers = schedule(circuit.gates, circuit.num_qubits)
+    # One before each group's matrix and each permutation; groups have at least three wires.
+    return 4.0 + len(layers) * (1 + circuit.num_qubits / 3)

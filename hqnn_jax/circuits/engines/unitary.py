@@ -17,7 +17,6 @@ from hqnn_jax.circuits.definition import Circuit
 from hqnn_jax.circuits.engines.statevector import measured_layers
 from hqnn_jax.circuits.evolution import Evolution
 from hqnn_jax.circuits.rotations import Angles
-from hqnn_jax.errors import CircuitError
 
 _PRECISION = jax.lax.Precision.HIGHEST
 # V has 4^n entries: 1 GiB in single precision at 13 qubits.
@@ -25,52 +24,53 @@ _MAX_QUBITS = 13
 
 
 def why_not(circuit: Circuit) -> str | None:
-    """Why the engine cannot evaluate the circuit, None if it can."""
+    """Why the engine cannot evaluate the circuit and what to use instead, None if it can."""
     if circuit.num_qubits > _MAX_QUBITS:
-        return f"its matrix would have 4^{circuit.num_qubits} entries; at most {_MAX_QUBITS} qubits"
+        return (
+            f"its matrix would have 4^{circuit.num_qubits} entries, and {_MAX_QUBITS} qubits are "
+            "the most; use 'statevector' or 'auto'"
+        )
     layers, _ = measured_layers(circuit)
     plan = Evolution.of(layers, circuit.gates, circuit.num_qubits, circuit.angles)
     if plan.reads_features_later:
-        return "features enter after the first layer of one-qubit gates"
+        return (
+            "features enter after the first layer of one-qubit gates; use 'statevector' or 'auto'"
+        )
     return None
 
 
 def build(circuit: Circuit) -> Callable[..., Float[Array, "batch outputs"]]:
     """Return `evaluate(weights, features[batch, num_features]) -> [batch, num_outputs]`.
 
-    Raises:
-        CircuitError: the data enters later than in the first layer, or the circuit has too many
-            qubits.
+    For circuits that `why_not` has nothing against.
     """
-    reason = why_not(circuit)
-    if reason is not None:
-        raise CircuitError(
-            f"Circuit '{circuit.name}': engine 'unitary' does not apply: {reason}; "
-            "use 'statevector' or 'auto'"
-        )
     layers, expectation = measured_layers(circuit)
     evolution = Evolution.of(layers, circuit.gates, circuit.num_qubits, circuit.angles)
-    basis = basis_states(len(evolution.first.wires))
+    basis = _basis_states(len(evolution.first.wires))
 
     def evaluate(
         weights: Float[Array, "..."], features: Float[Array, "batch features"]
     ) -> Float[Array, "batch outputs"]:
         angles = Angles.of(circuit.angles, weights, features)
-        columns = [jnp.asarray(factor, weights.dtype) for factor in basis]
+        columns = None if basis is None else jnp.asarray(basis, weights.dtype)
         first = evolution.first.state(circuit.angles, angles, columns, evolution.components)
         matrix = evolution.run(first, evolution.parameters(angles))
         encoded = evolution.first.encode(circuit.angles, angles)
-        state = _apply(matrix, product_state(encoded)) if encoded else matrix
+        state = matrix
+        if encoded is not None:
+            state = _apply(matrix, product_state(list(jnp.unstack(encoded))))
         return jnp.broadcast_to(expectation(state).T, (len(features), circuit.num_outputs))
 
     return evaluate
 
 
-def basis_states(num_qubits: int) -> list[np.ndarray]:
-    """Factors [1, 2, 2^n] of all basis states, one a column: their product is the identity."""
+def _basis_states(num_qubits: int) -> np.ndarray | None:
+    """Factors [n, 1, 2, 2^n] of all basis states, one a column: their product is the identity."""
+    if not num_qubits:
+        return None
     states = np.arange(2**num_qubits)
     bits = [(states >> (num_qubits - 1 - wire)) & 1 for wire in range(num_qubits)]
-    return [np.stack([1 - bit, bit])[None].astype(float) for bit in bits]
+    return np.array([np.stack([1 - bit, bit])[None] for bit in bits], float)
 
 
 def _apply(matrix: Components, vectors: Components) -> Components:

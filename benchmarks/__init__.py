@@ -1,0 +1,1 @@
+"""Benchmarks of the circuit engines against other simulators: `python -m experiment bench`."""

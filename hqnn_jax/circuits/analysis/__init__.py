@@ -1,0 +1,89 @@
+"""Analysis of circuits: trainability, expressibility, entanglement, spectrum, information.
+
+Every function takes a circuit and an explicit random key, and has a plot of its result:
+
+>>> import jax
+>>> from hqnn_jax.circuits import analysis, strongly_entangling
+>>> circuit, key = strongly_entangling(num_qubits=2, num_layers=1), jax.random.key(0)
+>>> plateau = analysis.gradient_variance(strongly_entangling, [2, 3], [1], key=key)
+>>> analysis.plot_gradient_variance(plateau).savefig("gradient_variance.png")
+>>> expressive = analysis.expressibility(circuit, key=key).divergence
+>>> entangling = analysis.entangling_capability(circuit, key=key).mean
+>>> spectrum = analysis.fourier_spectrum(circuit, circuit.init_weights(key))
+>>> fisher = analysis.sample_fisher_information(circuit, jax.random.normal(key, (50, 2)), key=key)
+>>> dimension = analysis.effective_dimension(fisher, [1e3, 1e6]).normalized
+"""
+
+from hqnn_jax.circuits.analysis.barren_plateaus import (
+    GradientVariance,
+    global_cost,
+    gradient_variance,
+    local_cost,
+)
+from hqnn_jax.circuits.analysis.entanglement import (
+    EntanglingCapability,
+    entangling_capability,
+    meyer_wallach,
+)
+from hqnn_jax.circuits.analysis.fidelity import (
+    Expressibility,
+    expressibility,
+    fidelity_divergence,
+    sample_fidelities,
+)
+from hqnn_jax.circuits.analysis.fisher import (
+    EffectiveDimension,
+    basis_probabilities,
+    classical_fisher_information,
+    effective_dimension,
+    parity_probabilities,
+    quantum_fisher_information,
+    sample_fisher_information,
+)
+from hqnn_jax.circuits.analysis.fourier import (
+    FourierSpectrum,
+    Frequencies,
+    build_spectrum,
+    find_frequencies,
+    fourier_spectrum,
+)
+from hqnn_jax.circuits.analysis.plots import (
+    plot_effective_dimension,
+    plot_entangling_capability,
+    plot_expressibility,
+    plot_fisher_information,
+    plot_fourier_spectrum,
+    plot_gradient_variance,
+)
+
+__all__ = [
+    "EffectiveDimension",
+    "EntanglingCapability",
+    "Expressibility",
+    "FourierSpectrum",
+    "Frequencies",
+    "GradientVariance",
+    "basis_probabilities",
+    "build_spectrum",
+    "classical_fisher_information",
+    "effective_dimension",
+    "entangling_capability",
+    "expressibility",
+    "fidelity_divergence",
+    "find_frequencies",
+    "fourier_spectrum",
+    "global_cost",
+    "gradient_variance",
+    "local_cost",
+    "meyer_wallach",
+    "parity_probabilities",
+    "plot_effective_dimension",
+    "plot_entangling_capability",
+    "plot_expressibility",
+    "plot_fisher_information",
+    "plot_fourier_spectrum",
+    "plot_gradient_variance",
+    "quantum_fisher_information",
+    "sample_fidelities",
+    "sample_fisher_information",
+]

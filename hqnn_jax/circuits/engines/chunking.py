@@ -1,0 +1,56 @@
+"""Evaluation of large batches in parts that fit the memory of the device."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Evaluate = Callable[
+    [Float[Array, "..."], Float[Array, "batch features"]], Float[Array, "batch outputs"]
+]
+
+# The rest is for the model around the circuit, and for what the compiler adds.
+_USABLE_SHARE = 0.5
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+def memory_budget(device: jax.Device | None = None) -> int:
+    """Bytes that one evaluation may use on a device, by default the first.
+
+    A share of the memory there is, not of what is free at the moment: how a batch is divided, and
+    with it the last bits of every gradient, must not depend on what else runs.
+    """
+    device = device or jax.devices()[0]
+    statistics = device.memory_stats() or {}
+    if "bytes_limit" in statistics:
+        return int(_USABLE_SHARE * statistics["bytes_limit"])
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if _CGROUP_LIMIT.is_file() and (limit := _CGROUP_LIMIT.read_text().strip()).isdigit():
+        total = min(total, int(limit))
+    return int(_USABLE_SHARE * total)
+
+
+def in_chunks(evaluate: Evaluate, samples: int) -> Evaluate:
+    """Evaluate at most so many samples at a time.
+
+    Chunks are computed anew for the gradient, so that memory is that of one chunk.
+    """
+
+    def evaluate_in_chunks(
+        weights: Float[Array, "..."], features: Float[Array, "batch features"]
+    ) -> Float[Array, "batch outputs"]:
+        batch = len(features)
+        if batch <= samples:
+            return evaluate(weights, features)
+        chunks = -(-batch // samples)
+        size = -(-batch // chunks)
+        # Copies of the last sample fill up the last chunk; their outputs are dropped.
+        padded = jnp.pad(features, ((0, chunks * size - batch), (0, 0)), mode="edge")
+        step = jax.checkpoint(lambda chunk: evaluate(weights, chunk))
+        outputs = jax.lax.map(step, padded.reshape(chunks, size, -1))
+        return outputs.reshape(chunks * size, -1)[:batch]
+
+    return evaluate_in_chunks

@@ -1,0 +1,24 @@
+"""Choice of a part of a circuit by its name."""
+
+import difflib
+from collections.abc import Mapping
+from typing import TypeVar
+
+from hqnn_jax.errors import CircuitError
+
+T = TypeVar("T")
+
+
+def chosen(kind: str, name: str, options: Mapping[str, T]) -> T:
+    """Return the option of that name.
+
+    Raises:
+        CircuitError: there is none; the message lists the names and the closest one.
+    """
+    if name not in options:
+        closest = difflib.get_close_matches(name, options, n=1, cutoff=0.0)[0]
+        raise CircuitError(
+            f"{kind}: no {kind} {name!r}; expected one of {', '.join(options)}. Did you mean "
+            f"{closest!r}?"
+        )
+    return options[name]
