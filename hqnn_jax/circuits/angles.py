@@ -12,6 +12,8 @@ from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from hqnn_jax.circuits.permutation import read_rows
+
 # Primitives that only move elements about: applied to an array of positions they tell which input
 # element ends up where.
 _REARRANGING = frozenset(
@@ -88,7 +90,7 @@ class AngleFunction:
             # Any features do: the outputs kept do not depend on them.
             features = jnp.zeros(self.num_features, weights.dtype)
             pool.append(self._computed(features, weights, self._shared_computed))
-        return jnp.concatenate(pool)[self._shared_pool]
+        return read_rows(jnp.concatenate(pool), self._shared_pool)
 
     def sample_angles(
         self, features: Float[Array, "batch features"], weights: Float[Array, "..."]
@@ -98,7 +100,7 @@ class AngleFunction:
         if self._sample_computed:
             compute = partial(self._computed, outputs=self._sample_computed)
             pool.append(jax.vmap(compute, (0, None))(features, weights))
-        return jnp.concatenate(pool, axis=1)[:, self._sample_pool]
+        return read_rows(jnp.concatenate(pool, axis=1).T, self._sample_pool).T
 
     def __call__(
         self, features: Float[Array, " features"], weights: Float[Array, "..."]

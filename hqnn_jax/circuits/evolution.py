@@ -15,13 +15,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from hqnn_jax.circuits.angles import AngleFunction
-from hqnn_jax.circuits.components import (
-    Components,
-    multiply,
-    product_state,
-    real_matrices,
-    to_components,
-)
+from hqnn_jax.circuits.components import Components, real_matrices, to_components
+from hqnn_jax.circuits.first_layer import FirstLayer
 from hqnn_jax.circuits.gates import REAL_GATES, Gate
 from hqnn_jax.circuits.layer import Parameters, Structure, Tables, has_fixed_factors
 from hqnn_jax.circuits.rotations import Angles, RotationStack, is_per_sample, kronecker
@@ -33,76 +28,6 @@ _MAX_MATRIX_ROWS = 32
 # Fewer layers of one form are unrolled: a loop costs some time in each step.
 _MIN_SCANNED_LAYERS = 6
 _MAX_PERIOD = 8
-
-
-@dataclass(frozen=True, eq=False)
-class FirstLayer:
-    """The first layer's rotations on |0…0⟩.
-
-    Attributes:
-        wires: the wires that read a feature.
-        heads: for each of these, its gates up to the last that does.
-        tails: for every wire, the gates after these, the same for all samples.
-        has_tail: for every wire, whether there is any.
-    """
-
-    wires: tuple[int, ...]
-    heads: RotationStack
-    tails: RotationStack
-    has_tail: tuple[bool, ...]
-
-    @classmethod
-    def of(
-        cls, rotations: dict[int, tuple[Gate, ...]], num_qubits: int, angles: AngleFunction
-    ) -> "FirstLayer":
-        """Divide the gates on each wire behind the last that depends on features."""
-        heads, tails, wires = [], [], []
-        for wire in range(num_qubits):
-            gates = rotations.get(wire, ())
-            reads = [k for k, gate in enumerate(gates) if is_per_sample([gate], angles)]
-            split = reads[-1] + 1 if reads else 0
-            tails.append(gates[split:])
-            if reads:
-                heads.append(gates[:split])
-                wires.append(wire)
-        has_tail = tuple(bool(gates) for gates in tails)
-        return cls(tuple(wires), RotationStack.of(heads), RotationStack.of(tails), has_tail)
-
-    def encode(
-        self, function: AngleFunction, angles: Angles
-    ) -> Float[Array, "wires components 2 batch"] | None:
-        """The states that the heads make of |0⟩, real if they all are; None without data."""
-        if not self.wires:
-            return None
-        vectors = self.heads.matrices(function, angles)[:, :, 0]
-        return jnp.moveaxis(to_components(vectors, 1 if self.heads.is_real else 2), 0, 1)
-
-    def state(
-        self,
-        function: AngleFunction,
-        angles: Angles,
-        encoded: Float[Array, "wires components 2 columns"] | None,
-        components: int,
-    ) -> Components:
-        """The tensor product [components, 2^n, columns] of what the tails make of `encoded`."""
-        tails = self.tails.matrices(function, angles)
-        matrices = jnp.moveaxis(to_components(tails, 1 if self.tails.is_real else 2), 0, 1)
-        # Without data the wires start in |0⟩, of which a matrix makes its first column.
-        factors = list(jnp.unstack(matrices[:, :, :, 0]))
-        if encoded is not None:
-            turned = encoded
-            if any(self.has_tail[wire] for wire in self.wires):
-                own = jnp.moveaxis(matrices[np.array(self.wires)], 1, 0)
-                heads = jnp.moveaxis(encoded, 1, 0)[:, :, None]
-                first = multiply(own[:, :, :, 0], heads[:, :, :, 0])
-                turned = first + multiply(own[:, :, :, 1], heads[:, :, :, 1])
-                turned = jnp.moveaxis(turned, 0, 1)
-            for wire, factor in zip(self.wires, jnp.unstack(turned), strict=True):
-                factors[wire] = factor
-        state = product_state(factors)
-        if len(state) < components:
-            state = jnp.concatenate([state, jnp.zeros_like(state)])
-        return state
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,13 +75,25 @@ class Evolution:
         gates: Sequence[Gate],
         num_qubits: int,
         angles: AngleFunction,
+        *,
+        from_encoding: bool = False,
     ) -> "Evolution":
-        """Plan the evolution through the layers that some gates were arranged in."""
+        """Plan the evolution through the layers that some gates were arranged in.
+
+        Args:
+            layers: the layers.
+            gates: the gates.
+            num_qubits: number of qubits.
+            angles: the circuit's angle function.
+            from_encoding: whether gates of the first layer behind those that read features are
+                left to `run`, which then starts from the encoded qubits.
+        """
         components = 1 if all(gate.name in REAL_GATES for gate in gates) else 2
         first = FirstLayer.of(layers[0].rotations, num_qubits, angles)
-        planned = (Layer({}, layers[0].entangler), *layers[1:])
-        if planned[0].entangler is None:
-            planned = planned[1:]
+        later = dict(zip(range(num_qubits), first.tail_gates, strict=True)) if from_encoding else {}
+        start = Layer({wire: gates for wire, gates in later.items() if gates}, layers[0].entangler)
+        is_empty = not start.rotations and start.entangler is None
+        planned = layers[1:] if is_empty else (start, *layers[1:])
         structures = [_structure(layer, num_qubits, components, angles) for layer in planned]
         shared: list[tuple[Gate, ...]] = []
         per_sample: list[tuple[Gate, ...]] = []
@@ -178,7 +115,7 @@ class Evolution:
             function=angles,
             components=components,
             first=first,
-            layers=planned,
+            layers=tuple(planned),
             segments=tuple(segments),
             rotations=RotationStack.of(shared),
             sample_rotations=RotationStack.of(per_sample),

@@ -1,16 +1,17 @@
-"""Permutation of basis states as a primitive of its own.
+"""Reading elements by position, each at most once, as a primitive of its own.
 
-The gradient of an indexed read is a scatter, which runs serially on CPU; that of a permutation is
-the inverse permutation, another read.
+The gradient of an indexed read is a scatter, which runs serially on CPU. Where no element is read
+twice, as in a permutation of basis states, it is a read as well: of the inverse positions.
 """
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
-_permute_p = Primitive("permute_states")
+_read_p = Primitive("read_once")
 
 
 def permute_states(
@@ -25,42 +26,74 @@ def permute_states(
         source: a permutation of the basis states.
         inverse: its inverse.
     """
-    return _permute_p.bind(state, source, inverse)
+    return _read_p.bind(state, source, inverse, axis=1, fills=False)
 
 
-def _read(state: jax.Array, source: jax.Array, inverse: jax.Array) -> jax.Array:
+def read_rows(rows: Num[Array, "rows ..."], source: np.ndarray) -> Num[Array, "read ..."]:
+    """Return rows[source], with zeros where `source` is -1."""
+    used = source[source >= 0]
+    if len(np.unique(used)) < len(used):
+        padded = jnp.concatenate([rows, jnp.zeros_like(rows[:1])])
+        return padded[source]
+    inverse = np.full(len(rows), -1, np.int32)
+    inverse[used] = np.flatnonzero(source >= 0)
+    if np.array_equal(source, np.arange(len(rows))):
+        return rows
+    # Beyond the end stands a row of zeros.
+    first = jnp.asarray(np.where(source < 0, len(rows), source), jnp.int32)
+    second = jnp.asarray(np.where(inverse < 0, len(source), inverse), jnp.int32)
+    fills = bool(np.any(source < 0)) or bool(np.any(inverse < 0))
+    return _read_p.bind(rows, first, second, axis=0, fills=fills)
+
+
+def _read(array: jax.Array, source: jax.Array, inverse: jax.Array, *, axis: int, fills: bool):
     del inverse
-    # One read for each component: of both at once, the compiler makes two transposed copies.
-    rows = [
-        part.at[source].get(
-            mode="promise_in_bounds", unique_indices=True, wrap_negative_indices=False
-        )
-        for part in state
-    ]
-    return jnp.stack(rows)
+    if axis == 1:
+        # One read for each component: of both at once, the compiler makes two transposed copies.
+        return jnp.stack([_rows(part, source) for part in array])
+    if fills:
+        array = jnp.concatenate([array, jnp.zeros_like(array[:1])])
+    return _rows(array, source)
 
 
-def _transpose(cotangent, state, source, inverse):
-    del state
+def _rows(array: jax.Array, source: jax.Array) -> jax.Array:
+    return array.at[source].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+
+def _shape(array, source, inverse, *, axis, fills):
+    del inverse, fills
+    shape = list(array.shape)
+    shape[axis] = source.shape[0]
+    return array.update(shape=tuple(shape))
+
+
+def _tangent(tangent, array, source, inverse, **parameters):
+    del array
+    return _read_p.bind(tangent, source, inverse, **parameters)
+
+
+def _transpose(cotangent, array, source, inverse, **parameters):
+    del array
     if type(cotangent) is ad.Zero:
         return [cotangent, None, None]
-    return [_permute_p.bind(cotangent, inverse, source), None, None]
+    return [_read_p.bind(cotangent, inverse, source, **parameters), None, None]
 
 
-def _batch(arguments, axes):
-    state, source, inverse = arguments
-    axis, *others = axes
+def _batch(arguments, axes, *, axis, fills):
+    array, source, inverse = arguments
+    mapped, *others = axes
     if any(other is not None for other in others):
-        raise NotImplementedError("a permutation cannot differ between the elements of a vmap")
-    # One more batch axis at the end: [components, states, batch * mapped].
-    moved = jnp.moveaxis(state, axis, -1)
-    flat = moved.reshape(*moved.shape[:2], -1)
-    return _permute_p.bind(flat, source, inverse).reshape(moved.shape), moved.ndim - 1
+        raise NotImplementedError("positions cannot differ between the elements of a vmap")
+    # The mapped axis becomes part of the last one, or the last one.
+    moved = jnp.moveaxis(array, mapped, -1)
+    flat = moved.reshape(*moved.shape[: axis + 1], -1)
+    read = _read_p.bind(flat, source, inverse, axis=axis, fills=fills)
+    return read.reshape(*read.shape[: axis + 1], *moved.shape[axis + 1 :]), moved.ndim - 1
 
 
-_permute_p.def_impl(jax.jit(_read))
-_permute_p.def_abstract_eval(lambda state, source, inverse: state)
-mlir.register_lowering(_permute_p, mlir.lower_fun(_read, multiple_results=False))
-ad.defjvp(_permute_p, lambda tangent, _, s, i: _permute_p.bind(tangent, s, i), None, None)
-ad.primitive_transposes[_permute_p] = _transpose
-batching.primitive_batchers[_permute_p] = _batch
+_read_p.def_impl(jax.jit(_read, static_argnames=("axis", "fills")))
+_read_p.def_abstract_eval(_shape)
+mlir.register_lowering(_read_p, mlir.lower_fun(_read, multiple_results=False))
+ad.defjvp(_read_p, _tangent, None, None)
+ad.primitive_transposes[_read_p] = _transpose
+batching.primitive_batchers[_read_p] = _batch

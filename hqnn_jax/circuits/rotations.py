@@ -1,6 +1,7 @@
 """Matrices of one-qubit gates, all gates of a circuit in a few vectorised operations."""
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,9 +12,7 @@ from jaxtyping import Array, Float, Inexact
 
 from hqnn_jax.circuits.angles import AngleFunction
 from hqnn_jax.circuits.gates import GATE_COEFFICIENTS, REAL_GATES, Gate
-
-Entries = list[list[Inexact[Array, "sequences _"]]]
-"""2×2 matrices by rows and columns, one for each sequence and sample."""
+from hqnn_jax.circuits.permutation import read_rows
 
 _IDENTITY = np.array([np.eye(2), np.zeros((2, 2)), np.zeros((2, 2))])
 
@@ -29,23 +28,20 @@ class AngleValues(NamedTuple):
     shared: Float[Array, "shared 1"]
     per_sample: Float[Array, "per_sample batch"]
 
-    def map(self, function: Callable[[Array], Array]) -> "AngleValues":
-        """Apply an elementwise function."""
-        return AngleValues(function(self.shared), function(self.per_sample))
+    def read(
+        self, angles: AngleFunction, indices: Sequence[int | None]
+    ) -> Float[Array, "angles _"]:
+        """Some values, by `Gate.angle`: one column, or one a sample if any depends on features.
 
-    def read(self, angles: AngleFunction, indices: Sequence[int]) -> Float[Array, "angles _"]:
-        """Some values, by `Gate.angle`: one column, or one a sample if any depends on features."""
-        picked = list(indices)
-        shared, per_sample = angles.shared[picked], angles.per_sample[picked]
-        if np.all(shared >= 0):
-            return self.shared[shared]
-        if np.all(per_sample >= 0):
-            return self.per_sample[per_sample]
-        batch = self.per_sample.shape[1]
-        every = jnp.concatenate(
-            [jnp.broadcast_to(self.shared, (len(self.shared), batch)), self.per_sample]
-        )
-        return every[np.where(shared >= 0, shared, len(self.shared) + per_sample)]
+        Where the index is None the value is zero, or any other that depends on nothing.
+        """
+        picked = np.array([-1 if index is None else index for index in indices], int)
+        shared = np.where(picked >= 0, angles.shared[picked], -1)
+        per_sample = np.where(picked >= 0, angles.per_sample[picked], -1)
+        if np.all(per_sample < 0):
+            return read_rows(self.shared, shared)
+        own = read_rows(self.per_sample, per_sample)
+        return own if np.all(shared < 0) else own + read_rows(self.shared, shared)
 
 
 class Angles(NamedTuple):
@@ -71,8 +67,9 @@ class Angles(NamedTuple):
         """Evaluate the angle function, in the dtype of the inputs."""
         shared = function.shared_angles(weights)[:, None]
         values = AngleValues(shared, function.sample_angles(features, weights).T)
-        half = values.map(lambda angles: angles / 2)
-        return cls(values, half.map(jnp.cos), half.map(jnp.sin))
+        shared_cosines, shared_sines = _half_angle_functions(values.shared)
+        cosines, sines = _half_angle_functions(values.per_sample)
+        return cls(values, AngleValues(shared_cosines, cosines), AngleValues(shared_sines, sines))
 
     @property
     def dtype(self) -> DTypeLike:
@@ -83,6 +80,16 @@ class Angles(NamedTuple):
     def batch(self) -> int:
         """Number of samples."""
         return self.values.per_sample.shape[1]
+
+
+def _half_angle_functions(
+    angles: Float[Array, "angles columns"],
+) -> tuple[Float[Array, "angles columns"], Float[Array, "angles columns"]]:
+    half = angles / 2
+    # XLA's CPU backend does not fuse a concatenation along the last axis with what uses it.
+    # That is what is wanted: fused, sines would be computed anew for every amplitude.
+    both = jnp.concatenate([jnp.cos(half), jnp.sin(half)], axis=1)
+    return both[:, : angles.shape[1]], both[:, angles.shape[1] :]
 
 
 def is_per_sample(gates: Sequence[Gate], angles: AngleFunction) -> bool:
@@ -129,30 +136,60 @@ class RotationStack:
 
         One column if no angle depends on features, else one a sample.
         """
-        coefficients = self.coefficients.real if self.is_real else self.coefficients
-        dtype = angles.dtype if self.is_real else jnp.result_type(angles.dtype, jnp.complex64)
-        identity = [[jnp.full((coefficients.shape[2], 1), a == b, dtype) for b in (0, 1)]
-                    for a in (0, 1)]  # fmt: skip
-        product: Entries | None = None
+        if not self.angles:
+            count = self.coefficients.shape[2]
+            return jnp.broadcast_to(
+                jnp.eye(2, dtype=self._dtype(angles))[..., None], (count, 2, 2, 1)
+            )
+        if self.reads_features(function):
+            columns = [self.columns(function, angles, column) for column in range(2)]
+            return jnp.stack(columns, axis=2)
+        # Few and small operations: all positions at once.
+        indices = [index for position in self.angles for index in position]
+        shape = (*self.coefficients.shape[1:3], 1, 1, 1)
+        constant, cosine, sine = self._typed(angles)
+        cosines = angles.cosines.read(function, indices).reshape(shape)
+        sines = angles.sines.read(function, indices).reshape(shape)
+        first, *others = jnp.unstack(constant + cosines * cosine + sines * sine)
+        return functools.reduce(lambda product, matrix: _multiply(matrix, product), others, first)
+
+    def columns(
+        self, function: AngleFunction, angles: Angles, column: int = 0
+    ) -> Inexact[Array, "sequences 2 columns"]:
+        """One column of the product of each sequence: what it makes of |0⟩ or of |1⟩."""
+        # Entry by entry: with large batches, sums over rows and columns would be slow gradients.
+        constant, cosine, sine = self._typed(angles)
+        count = self.coefficients.shape[2]
+        vector = [jnp.full((count, 1), row == column, self._dtype(angles)) for row in range(2)]
         for position, indices in enumerate(self.angles):
-            constant, cosine, sine = jnp.asarray(coefficients[:, position], dtype)
-            cosines = _read(function, angles.cosines, indices)
-            sines = _read(function, angles.sines, indices)
+            cosines = angles.cosines.read(function, indices)
+            sines = angles.sines.read(function, indices)
             matrix = [
                 [
-                    constant[:, row, column]
-                    + cosines * cosine[:, row, column]
-                    + sines * sine[:, row, column]
-                    for column in range(2)
+                    constant[position, :, row, k]
+                    + cosines * cosine[position, :, row, k]
+                    + sines * sine[position, :, row, k]
+                    for k in range(2)
                 ]
                 for row in range(2)
             ]
-            product = matrix if product is None else _multiply(matrix, product)
-        product = identity if product is None else product
-        # XLA's CPU backend does not fuse a concatenation along the last axis with what uses it.
-        # That is what is wanted: fused, sines would be computed anew for every amplitude.
-        entries = jnp.concatenate([*product[0], *product[1]], axis=-1)
-        return entries.reshape(len(entries), 2, 2, -1)
+            vector = [matrix[row][0] * vector[0] + matrix[row][1] * vector[1] for row in range(2)]
+        return jnp.stack(vector, axis=1)
+
+    def reads_features(self, function: AngleFunction) -> bool:
+        """Whether any matrix differs between samples."""
+        return any(
+            index is not None and function.per_sample[index] >= 0
+            for position in self.angles
+            for index in position
+        )
+
+    def _dtype(self, angles: Angles) -> DTypeLike:
+        return angles.dtype if self.is_real else jnp.result_type(angles.dtype, jnp.complex64)
+
+    def _typed(self, angles: Angles) -> Inexact[Array, "3 gates sequences 2 2 1"]:
+        coefficients = self.coefficients.real if self.is_real else self.coefficients
+        return jnp.asarray(coefficients, self._dtype(angles))
 
 
 def kronecker(matrices: Inexact[Array, "groups wires 2 2"]) -> Inexact[Array, "groups dim dim"]:
@@ -165,18 +202,7 @@ def kronecker(matrices: Inexact[Array, "groups wires 2 2"]) -> Inexact[Array, "g
     return product
 
 
-def _read(
-    function: AngleFunction, values: AngleValues, indices: Sequence[int | None]
-) -> Float[Array, "sequences columns"]:
-    """The values at one position of all sequences; where none is used, any will do."""
-    used = [index for index in indices if index is not None]
-    if not used:
-        return jnp.zeros((len(indices), 1), values.shared.dtype)
-    return values.read(function, [used[0] if index is None else index for index in indices])
-
-
-def _multiply(left: Entries, right: Entries) -> Entries:
-    return [
-        [left[row][0] * right[0][column] + left[row][1] * right[1][column] for column in range(2)]
-        for row in range(2)
-    ]
+def _multiply(
+    left: Inexact[Array, "sequences 2 2 _left"], right: Inexact[Array, "sequences 2 2 _right"]
+) -> Inexact[Array, "sequences 2 2 _"]:
+    return left[:, :, 0, None] * right[:, None, 0] + left[:, :, 1, None] * right[:, None, 1]

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from hqnn_jax.circuits.bits import bit
 from hqnn_jax.circuits.components import Components, product_state
 from hqnn_jax.circuits.definition import Circuit
 from hqnn_jax.circuits.engines.statevector import measured_layers
@@ -45,16 +46,17 @@ def build(circuit: Circuit) -> Callable[..., Float[Array, "batch outputs"]]:
     For circuits that `why_not` has nothing against.
     """
     layers, expectation = measured_layers(circuit)
-    evolution = Evolution.of(layers, circuit.gates, circuit.num_qubits, circuit.angles)
-    basis = _basis_states(len(evolution.first.wires))
+    evolution = Evolution.of(
+        layers, circuit.gates, circuit.num_qubits, circuit.angles, from_encoding=True
+    )
+    basis = _basis_states(circuit.num_qubits, evolution.first.wires, evolution.components)
 
     def evaluate(
         weights: Float[Array, "..."], features: Float[Array, "batch features"]
     ) -> Float[Array, "batch outputs"]:
         angles = Angles.of(circuit.angles, weights, features)
-        columns = None if basis is None else jnp.asarray(basis, weights.dtype)
-        first = evolution.first.state(circuit.angles, angles, columns, evolution.components)
-        matrix = evolution.run(first, evolution.parameters(angles))
+        states = jnp.asarray(basis, weights.dtype)
+        matrix = evolution.run(states, evolution.parameters(angles))
         encoded = evolution.first.encode(circuit.angles, angles)
         state = matrix
         if encoded is not None:
@@ -64,13 +66,15 @@ def build(circuit: Circuit) -> Callable[..., Float[Array, "batch outputs"]]:
     return evaluate
 
 
-def _basis_states(num_qubits: int) -> np.ndarray | None:
-    """Factors [n, 1, 2, 2^n] of all basis states, one a column: their product is the identity."""
-    if not num_qubits:
-        return None
-    states = np.arange(2**num_qubits)
-    bits = [(states >> (num_qubits - 1 - wire)) & 1 for wire in range(num_qubits)]
-    return np.array([np.stack([1 - bit, bit])[None] for bit in bits], float)
+def _basis_states(num_qubits: int, wires: tuple[int, ...], components: int) -> np.ndarray:
+    """All basis states of some wires, the others in |0⟩, [components, 2^n, 2^wires]."""
+    columns = np.arange(2 ** len(wires))
+    labels = np.zeros_like(columns)
+    for place, wire in enumerate(wires):
+        labels |= ((columns >> (len(wires) - 1 - place)) & 1) * bit(wire, num_qubits)
+    states = np.zeros((components, 2**num_qubits, columns.size))
+    states[0, labels, columns] = 1
+    return states
 
 
 def _apply(matrix: Components, vectors: Components) -> Components:
