@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hqnn_jax.config import BACKBONE_NAMES, CIRCUIT_NAMES, DATASET_NAMES, Config
+from hqnn_jax.config import (
+    ANSATZ_NAMES,
+    BACKBONE_NAMES,
+    CIRCUIT_NAMES,
+    DATASET_NAMES,
+    EMBEDDING_NAMES,
+    ENTANGLEMENT_NAMES,
+    MEASUREMENT_NAMES,
+    Config,
+)
 from hqnn_jax.config_loading import load_config
 from hqnn_jax.errors import HqnnError
 from hqnn_jax.memory import keep_large_buffers
@@ -220,6 +229,11 @@ def list_command() -> None:
     print("circuits (or package.module:function of your own)")
     for name in CIRCUIT_NAMES:
         print(f"  {name:32} {(inspect.getdoc(CIRCUITS[name]) or '').splitlines()[0]}")
+    print("parts of the circuit 'composed'")
+    print("  embedding: " + ", ".join(EMBEDDING_NAMES))
+    print("  ansatz: " + ", ".join(ANSATZ_NAMES))
+    print("  entanglement: " + ", ".join(ENTANGLEMENT_NAMES))
+    print("  measurement: " + ", ".join(MEASUREMENT_NAMES))
     print("backbones")
     print("  " + ", ".join(BACKBONE_NAMES))
 

@@ -57,7 +57,10 @@ class Worker:
         from benchmarks.reference import make_inputs
         from benchmarks.rows import make_circuit
         from hqnn_jax.errors import CircuitError
+        from hqnn_jax.memory import keep_large_buffers
 
+        # As the command line does for every run; here for engines and peers alike.
+        keep_large_buffers()
         # A program kept from an earlier benchmark would hide what compiling costs.
         jax.config.update("jax_enable_compilation_cache", False)
         jax.block_until_ready(jax.jit(lambda x: x + 1)(jnp.zeros(8)))

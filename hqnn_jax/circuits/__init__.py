@@ -1,6 +1,16 @@
 """Circuits: one definition, evaluated by several engines."""
 
 from hqnn_jax.circuits.angles import AngleFunction, Inputs
+from hqnn_jax.circuits.channels import (
+    Channel,
+    amplitude_damping,
+    bit_flip,
+    depolarizing,
+    over_rotation,
+    phase_damping,
+    phase_flip,
+    thermal_relaxation,
+)
 from hqnn_jax.circuits.definition import Circuit
 from hqnn_jax.circuits.engines import ENGINES
 from hqnn_jax.circuits.gates import Gate, Observable
@@ -18,6 +28,7 @@ from hqnn_jax.circuits.library import (
     radhi2025,
     strongly_entangling,
 )
+from hqnn_jax.circuits.noise import NoiseModel, ReadoutError
 
 __all__ = [
     "ANSATZE",
@@ -27,15 +38,25 @@ __all__ = [
     "ENTANGLEMENTS",
     "MEASUREMENTS",
     "AngleFunction",
+    "Channel",
     "Circuit",
     "Gate",
     "Inputs",
+    "NoiseModel",
     "Observable",
+    "ReadoutError",
     "aml2026",
+    "amplitude_damping",
+    "bit_flip",
     "compose",
+    "depolarizing",
     "hqcnn2025",
     "hqnn2026",
     "lean2025",
+    "over_rotation",
+    "phase_damping",
+    "phase_flip",
     "radhi2025",
     "strongly_entangling",
+    "thermal_relaxation",
 ]

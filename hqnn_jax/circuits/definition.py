@@ -125,7 +125,7 @@ class Circuit:
         return replace(self, noise=noise)
 
     def to_jax(
-        self, engine: str = "auto"
+        self, engine: str = "auto", *, mesh: jax.sharding.Mesh | None = None
     ) -> Callable[[ArrayLike, ArrayLike], Float[Array, "batch outputs"]]:
         """Return the circuit as a compiled pure function of a batch.
 
@@ -139,6 +139,8 @@ class Circuit:
         Args:
             engine: how to evaluate, one of `hqnn_jax.circuits.engines.ENGINES`; `auto` picks the
                 fastest that applies, by an estimate for the batch.
+            mesh: devices to spread each state over, with the engine `statevector`; see
+                `hqnn_jax.circuits.engines.sharded.build`.
 
         From 12 qubits on, gradients of `statevector` are adjoint ones, which have no forward mode;
         `hqnn_jax.circuits.engines.statevector.build(circuit, adjoint=False)` has it.
@@ -149,7 +151,7 @@ class Circuit:
         # Imported here because every engine works from the class defined in this module.
         from hqnn_jax.circuits import engines
 
-        evaluate = engines.build(self, engine)
+        evaluate = engines.build(self, engine, mesh)
 
         @jax.jit
         def evaluate_batch(

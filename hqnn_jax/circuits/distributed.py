@@ -67,7 +67,7 @@ def distribute(layers: Sequence[Layer], num_qubits: int, num_global: int) -> Dis
     layout = standard
     steps: list[Layer] = []
     for number, layer in enumerate(layers):
-        rotations = {layout_place(layout, w): gates for w, gates in layer.rotations.items()}
+        rotations = {_place(layout, w): gates for w, gates in layer.rotations.items()}
         local = {p - num_global: gates for p, gates in rotations.items() if p >= num_global}
         outside = {p: gates for p, gates in rotations.items() if p < num_global}
         if number == 0:
@@ -91,7 +91,7 @@ def distribute(layers: Sequence[Layer], num_qubits: int, num_global: int) -> Dis
     return Distribution(tuple(steps), first, layout)
 
 
-def layout_place(layout: BitMap, wire: int) -> int:
+def _place(layout: BitMap, wire: int) -> int:
     """The place of a wire in a layout that only reorders wires."""
     return len(layout.columns) - layout.columns[wire].bit_length()
 

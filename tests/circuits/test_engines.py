@@ -66,6 +66,17 @@ def no_data(features, weights):
     return [qml.expval(qml.Z(0)), qml.expval(qml.Y(0) @ qml.X(1))]
 
 
+def small(features, weights):
+    """Complex gates on both sides of an entangler, for tests that compile a lot."""
+    qml.RX(features[0] * 1.5, 0)
+    qml.RY(features[1], 1)
+    qml.CNOT([1, 0])
+    qml.RX(weights[0], 1)
+    qml.RZ(weights[1], 0)
+    qml.RY(weights[2], 0)
+    return [qml.expval(qml.Z(1)), qml.expval(qml.Y(0)), qml.expval(qml.X(0) @ qml.Z(1))]
+
+
 CIRCUITS: dict[str, Callable[[], Circuit]] = {
     "radhi2025": lambda: radhi2025(5, 2),
     "strongly_entangling": lambda: strongly_entangling(4, 2),
@@ -76,19 +87,24 @@ CIRCUITS: dict[str, Callable[[], Circuit]] = {
     "data_at_the_front": lambda: Circuit.from_function(
         data_at_the_front, num_qubits=3, num_features=2, weights_shape=(6,)
     ),
+    "small": lambda: Circuit.from_function(small, num_qubits=2, num_features=2, weights_shape=(3,)),
     "no_data": lambda: Circuit.from_function(
         no_data, num_qubits=2, num_features=0, weights_shape=(3,)
     ),
 }
+# What depends on the precision does not depend on the form of the circuit.
+SINGLE_PRECISION = ("radhi2025", "everything")
 FAST_ENGINES = ("statevector", "adjoint", "unitary", "pauli_transfer")
 CASES = [
     (name, engine)
     for name in CIRCUITS
+    if name != "small"
     for engine in FAST_ENGINES
     if (name, engine) != ("everything", "unitary")
 ]
 # The engine and the reference are the same simulator: one circuit tells whether it is wired right.
 CASES.append(("everything", "pennylane"))
+DTYPES = ((jnp.float64, CASES), (jnp.float32, [c for c in CASES if c[0] in SINGLE_PRECISION]))
 
 
 @functools.cache
@@ -142,15 +158,17 @@ def expected_values(name: str) -> tuple[np.ndarray, ...]:
         return jax.device_get(value_and_gradients(qnode(make(name)), *inputs))
 
 
-@pytest.mark.parametrize("x64", [False, True], ids=["float32", "float64"])
-@pytest.mark.parametrize(("name", "engine"), CASES)
-def test_values_and_gradients_match_qnode(name, engine, x64):
+@pytest.mark.parametrize(
+    ("name", "engine", "dtype"),
+    [(*case, dtype) for dtype, cases in DTYPES for case in cases],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_values_and_gradients_match_qnode(name, engine, dtype):
     expected = expected_values(name)
-    with jax.enable_x64(x64):
-        dtype = jnp.float64 if x64 else jnp.float32
+    with jax.enable_x64(dtype == jnp.float64):
         inputs = asymmetric_inputs(make(name), BATCH, dtype)
         found = value_and_gradients(build(make(name), engine), *inputs)
-    tolerance = 1e-10 if x64 else 1e-5
+    tolerance = 1e-10 if dtype == jnp.float64 else 1e-5
     for what, ours, theirs in zip(("outputs", "weights", "features"), found, expected, strict=True):
         assert ours.dtype == dtype
         np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance, err_msg=what)
@@ -307,7 +325,7 @@ def test_parity_notices_a_wrong_axis_inside_an_engine(monkeypatch, break_it, eng
 
 @pytest.mark.parametrize("engine", [*FAST_ENGINES, "pennylane"])
 def test_vmap_over_weights(engine):
-    circuit = strongly_entangling(3, 2)
+    circuit = make("small")
     function = build(circuit, engine)
     weights, features, cotangents = asymmetric_inputs(circuit, 5, jnp.float32)
     several = jnp.stack([weights, weights[::-1] - 0.3, 2 - weights, weights / 2])
@@ -341,14 +359,9 @@ def second_derivatives(function, circuit: Circuit):
 
 
 @functools.cache
-def second_circuit() -> Circuit:
-    return strongly_entangling(2, 2)
-
-
-@functools.cache
 def expected_second_derivatives():
     with jax.enable_x64(True):
-        return jax.device_get(second_derivatives(qnode(second_circuit()), second_circuit()))
+        return jax.device_get(second_derivatives(qnode(make("small")), make("small")))
 
 
 @pytest.mark.parametrize("engine", FAST_ENGINES)
@@ -356,14 +369,14 @@ def test_second_derivatives(engine):
     expected = expected_second_derivatives()
     assert min(np.max(np.abs(part)) for part in expected) > 0.1
     with jax.enable_x64(True):
-        found = second_derivatives(build(second_circuit(), engine), second_circuit())
+        found = second_derivatives(build(make("small"), engine), make("small"))
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-10)
 
 
 @pytest.mark.parametrize("engine", ["statevector", "unitary", "pauli_transfer"])
 def test_forward_mode_agrees_with_reverse_mode(engine):
-    circuit = second_circuit()
+    circuit = make("small")
     function = build(circuit, engine)
     with jax.enable_x64(True):
         weights, features, cotangents = asymmetric_inputs(circuit, 3, jnp.float64)
@@ -433,7 +446,9 @@ def test_state_matches_pennylane_up_to_phase():
         np.testing.assert_allclose(abs(overlap), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("engine", ["auto", "pennylane", "statevector", "unitary", "pauli_transfer"])
+@pytest.mark.parametrize(
+    "engine", ["auto", "pennylane", "statevector", "unitary", "pauli_transfer"]
+)
 def test_wrong_shapes_are_reported(engine):
     evaluate = radhi2025().to_jax(engine)
     with pytest.raises(CircuitError, match=r"weights have shape \(6, 4\), expected \(4, 6\)"):

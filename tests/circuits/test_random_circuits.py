@@ -1,4 +1,4 @@
-"""Random circuits: the statevector engine agrees with PennyLane on values and gradients."""
+"""Random circuits: every engine that applies agrees with PennyLane and with Qiskit."""
 
 import jax
 import jax.numpy as jnp
@@ -6,10 +6,12 @@ import numpy as np
 import pennylane as qml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from qiskit.quantum_info import Statevector
 
 from hqnn_jax.circuits import Circuit
+from hqnn_jax.circuits.engines import statevector, why_not
 
-NUM_FEATURES, NUM_WEIGHTS, BATCH = 2, 3, 5
+NUM_FEATURES, NUM_WEIGHTS = 2, 3
 FIXED = ["Hadamard", "PauliX", "PauliY", "PauliZ", "S", "T", "SX"]
 ROTATIONS = ["RX", "RY", "RZ", "PhaseShift"]
 TWO_QUBIT = ["CNOT", "CZ", "SWAP", "CY", "ISWAP"]
@@ -22,29 +24,54 @@ ANGLES = [
     lambda x, w: w[0] * jnp.sin(x[1]),
     lambda x, w: jnp.flip(x)[0] - 2 * w[1],
 ]
+WITHOUT_DATA = (1, 2)
+# Each example is compiled for one run.
+UNOPTIMISED = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0}
+few = settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    derandomize=True,
+)
 
 
 @st.composite
-def circuits(draw):
-    """Instructions (gate, wires, angle) and Pauli words to measure."""
-    num_qubits = draw(st.integers(1, 4))
+def instructions(draw, num_qubits: int, angles, max_size: int, entangling: bool = True):
+    """Instructions (gate, wires, number of the angle or None)."""
     wire = st.integers(0, num_qubits - 1)
-    angle = st.integers(0, len(ANGLES) - 1)
-    single = st.tuples(st.sampled_from(FIXED), st.tuples(wire), st.none())
-    rotation = st.tuples(st.sampled_from(ROTATIONS), st.tuples(wire), angle)
-    instruction = single | rotation
-    if num_qubits > 1:
+    angle = st.sampled_from(angles)
+    instruction = st.tuples(st.sampled_from(FIXED), st.tuples(wire), st.none())
+    instruction |= st.tuples(st.sampled_from(ROTATIONS), st.tuples(wire), angle)
+    if num_qubits > 1 and entangling:
         pair = st.permutations(range(num_qubits)).map(lambda order: tuple(order[:2]))
         instruction |= st.tuples(st.sampled_from(TWO_QUBIT), pair, st.none())
         instruction |= st.tuples(st.sampled_from(TWO_QUBIT_ROTATIONS), pair, angle)
-    instructions = draw(st.lists(instruction, max_size=14))
+    return draw(st.lists(instruction, min_size=max_size // 2, max_size=max_size))
+
+
+@st.composite
+def circuits(draw, reuploading: bool):
+    """A circuit and a batch size; features enter anywhere, or in the first layer alone."""
+    num_qubits = draw(st.integers(1, 4))
+    every = range(len(ANGLES))
+    if reuploading:
+        drawn = draw(instructions(num_qubits, every, 12))
+    else:
+        drawn = draw(instructions(num_qubits, every, 5, entangling=False))
+        drawn += draw(instructions(num_qubits, WITHOUT_DATA, 9))
     word = st.text("IXYZ", min_size=num_qubits, max_size=num_qubits)
-    return num_qubits, instructions, draw(st.lists(word, min_size=1, max_size=3))
+    words = draw(st.lists(word, min_size=1, max_size=3))
+    circuit = Circuit.from_function(
+        quantum_function(drawn, words),
+        num_qubits=num_qubits,
+        num_features=NUM_FEATURES,
+        weights_shape=(NUM_WEIGHTS,),
+    )
+    return circuit, draw(st.sampled_from([1, 3, 6]))
 
 
-def quantum_function(instructions, words):
+def quantum_function(drawn, words):
     def function(features, weights):
-        for name, wires, angle in instructions:
+        for name, wires, angle in drawn:
             parameters = () if angle is None else (ANGLES[angle](features, weights),)
             getattr(qml, name)(*parameters, wires=list(wires))
         return [qml.expval(qml.pauli.string_to_pauli_word(word)) for word in words]
@@ -52,30 +79,64 @@ def quantum_function(instructions, words):
     return function
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
-)
-@given(circuits())
-def test_random_circuit_matches_pennylane(drawn):
-    num_qubits, instructions, words = drawn
-    circuit = Circuit.from_function(
-        quantum_function(instructions, words),
-        num_qubits=num_qubits,
-        num_features=NUM_FEATURES,
-        weights_shape=(NUM_WEIGHTS,),
-    )
+def qiskit_values(circuit: Circuit, weights, features) -> np.ndarray:
+    """Expectation values of the exported circuit with bound parameters, [batch, outputs]."""
+    exported = circuit.to_qiskit()
+    rows = []
+    for values in exported.bind(weights, features):
+        state = Statevector(exported.circuit.assign_parameters(values))
+        rows.append([state.expectation_value(o).real for o in exported.observables])
+    return np.array(rows)
+
+
+def check(circuit: Circuit, batch: int, engines) -> None:
+    """Compare engines with the QNode, values and gradients, and with Qiskit, values."""
     rng = np.random.default_rng(5)
-    weights = jnp.asarray(rng.uniform(-3, 3, NUM_WEIGHTS), jnp.float32)
-    features = jnp.asarray(rng.uniform(-3, 3, (BATCH, NUM_FEATURES)), jnp.float32)
-    cotangents = jnp.asarray(rng.normal(size=(BATCH, len(words))), jnp.float32)
+    with jax.enable_x64(True):
+        weights = jnp.asarray(rng.uniform(-3, 3, NUM_WEIGHTS))
+        features = jnp.asarray(rng.uniform(-3, 3, (batch, NUM_FEATURES)))
+        cotangents = jnp.asarray(rng.normal(size=(batch, circuit.num_outputs)))
 
-    def gradients(engine):
-        loss = lambda w, x: jnp.sum(cotangents * circuit.to_jax(engine)(w, x))  # noqa: E731
-        # Each example is compiled for one run, so without optimisation.
-        options = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0}
-        gradient = jax.jit(jax.value_and_grad(loss, (0, 1)), compiler_options=options)
-        return gradient(weights, features)
+        def results(function):
+            def loss(weights, features):
+                outputs = function(weights, features)
+                return jnp.sum(cotangents * outputs), outputs
 
-    found, expected = gradients("statevector"), gradients("pennylane")
-    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-5)
+            gradient = jax.jit(jax.grad(loss, (0, 1), has_aux=True), compiler_options=UNOPTIMISED)
+            (by_weights, by_features), outputs = gradient(weights, features)
+            return {"outputs": outputs, "weights": by_weights, "features": by_features}
+
+        expected = results(circuit.to_jax("pennylane"))
+        for engine in engines:
+            adjoint = engine == "adjoint"
+            found = results(
+                statevector.build(circuit, adjoint=True) if adjoint else circuit.to_jax(engine)
+            )
+            for what, values in found.items():
+                np.testing.assert_allclose(
+                    values, expected[what], rtol=0, atol=1e-10, err_msg=f"{engine}, {what}"
+                )
+    samples = min(batch, 2)
+    np.testing.assert_allclose(
+        qiskit_values(circuit, weights, features[:samples]),
+        expected["outputs"][:samples],
+        atol=1e-10,
+        err_msg="Qiskit",
+    )
+
+
+@settings(few, max_examples=8)
+@given(circuits(reuploading=True))
+def test_random_circuits_agree(drawn):
+    circuit, batch = drawn
+    # Some examples happen to read features in the first layer alone.
+    folded = ["unitary"] if why_not(circuit, "unitary") is None else []
+    check(circuit, batch, ["statevector", "adjoint", "pauli_transfer", *folded])
+
+
+@settings(few, max_examples=6)
+@given(circuits(reuploading=False))
+def test_random_circuits_with_data_at_the_front_agree(drawn):
+    circuit, batch = drawn
+    assert why_not(circuit, "unitary") is None
+    check(circuit, batch, ["statevector", "unitary", "pauli_transfer"])

@@ -8,6 +8,7 @@ inputs of one float dtype.
 import difflib
 from collections.abc import Callable
 
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from hqnn_jax.circuits.definition import Circuit
@@ -40,11 +41,11 @@ ENGINES = ("auto", *_BUILDERS)
 """Names accepted by `Circuit.to_jax`."""
 
 
-def build(circuit: Circuit, engine: str) -> Evaluate:
+def build(circuit: Circuit, engine: str, mesh: Mesh | None = None) -> Evaluate:
     """Return the circuit evaluated by the named engine.
 
     `auto` chooses by the estimated time for the batch it is traced with; a batch whose states would
-    not fit the device is evaluated in chunks.
+    not fit the device is evaluated in chunks. With a mesh, states are spread over its devices.
 
     Raises:
         CircuitError: there is no engine of that name, or it does not apply to the circuit.
@@ -55,6 +56,8 @@ def build(circuit: Circuit, engine: str) -> Evaluate:
             f"Circuit '{circuit.name}': no engine '{engine}'; expected one of "
             f"{', '.join(ENGINES)}. Did you mean '{closest[0]}'?"
         )
+    if mesh is not None:
+        return _build_sharded(circuit, engine, mesh)
     if engine == "auto":
         return _build_auto(circuit)
     reason = why_not(circuit, engine)
@@ -101,6 +104,17 @@ def choose(circuit: Circuit, batch: int, backend: str | None = None) -> str:
 def _folds(circuit: Circuit) -> bool:
     """Whether observables can be pulled back to where the data enters, or nothing else applies."""
     return circuit.noise is not None or pauli_transfer.data_enters_once(circuit)
+
+
+def _build_sharded(circuit: Circuit, engine: str, mesh: Mesh) -> Evaluate:
+    from hqnn_jax.circuits.engines import sharded
+
+    reason = why_not(circuit, "statevector")
+    if engine not in ("auto", "statevector"):
+        reason = "with a mesh only 'statevector' applies"
+    if reason is not None:
+        raise CircuitError(f"Circuit '{circuit.name}': engine '{engine}' does not apply: {reason}")
+    return sharded.build(circuit, mesh)
 
 
 def _build_auto(circuit: Circuit) -> Evaluate:

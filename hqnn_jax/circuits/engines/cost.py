@@ -33,7 +33,7 @@ class Rates(NamedTuple):
 
 
 RATES = {
-    "cpu": Rates(operation=2.5e-6, multiply_add=2.0e-11, number=2.5e-10),
+    "cpu": Rates(operation=1.7e-6, multiply_add=8.9e-12, number=4.8e-10),
     # From the data sheet of an H100 (launch latency, float32 rate, bandwidth); not measured.
     "gpu": Rates(operation=4e-6, multiply_add=6e-14, number=2e-12),
     "tpu": Rates(operation=2e-6, multiply_add=6e-14, number=4e-12),
@@ -88,7 +88,7 @@ def statevector_work(shape: Shape, batch: int) -> Work:
     rows = shape.components * 2 ** (shape.num_qubits / groups)
     state = shape.components * 2**shape.num_qubits * batch
     return Work(
-        operations=_PASSES * (shape.layers * (2 * groups + 1) + 10),
+        operations=_PASSES * (shape.layers * (2 * groups + 1) + 14),
         multiply_adds=_PASSES * state * (shape.layers * groups * rows + shape.outputs),
         numbers=_PASSES * state * (2 * shape.layers * groups + 4),
     )
@@ -97,11 +97,12 @@ def statevector_work(shape: Shape, batch: int) -> Work:
 def unitary_work(shape: Shape, batch: int) -> Work:
     """The layers act on all basis states of the encoded qubits; the batch is one product."""
     columns = 2**shape.encoded
-    folded = statevector_work(shape, columns)
+    # What follows the data on the same qubits is a layer of its own here.
+    folded = statevector_work(shape._replace(layers=shape.layers + 1), columns)
     vectors = (1 if shape.real_encoding else 2) * columns
     rows = shape.components * 2**shape.num_qubits
     return Work(
-        operations=folded.operations + _PASSES * 5,
+        operations=folded.operations - _PASSES * 6,
         multiply_adds=folded.multiply_adds + _PASSES * rows * batch * (vectors + shape.outputs),
         numbers=folded.numbers + _PASSES * batch * (2 * rows + 4 * vectors),
     )
@@ -112,13 +113,14 @@ def pauli_transfer_work(shape: Shape, batch: int) -> Work:
     groups = -(-shape.num_qubits // 2)
     vectors = shape.outputs * 4.0**shape.num_qubits
     basis = 3.0**shape.encoded
+    # Beyond a certain size, products of the basis functions of all qubits are not stored.
+    stored = basis if basis <= 256 else 2 * np.sqrt(basis) + shape.outputs * np.sqrt(basis)
     return Work(
         operations=_PASSES * ((shape.layers + 1) * (2 * groups + 1) + 15),
-        multiply_adds=_PASSES * (vectors * 16 * groups * (shape.layers + 1)
-                                 + basis * shape.outputs * batch),
-        numbers=_PASSES * (vectors * (2 * groups + 2) * (shape.layers + 1)
-                           + batch * np.sqrt(basis) * (shape.outputs + 4)),
-    )  # fmt: skip
+        multiply_adds=_PASSES
+        * (vectors * 16 * groups * (shape.layers + 1) + basis * shape.outputs * batch),
+        numbers=_PASSES * (vectors * (2 * groups + 2) * (shape.layers + 1) + 4 * batch * stored),
+    )
 
 
 def seconds(work: Work, backend: str) -> float:

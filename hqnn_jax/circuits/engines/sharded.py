@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
 from hqnn_jax.circuits.bits import BitMap, image_tables, labels, signs, split_signs
@@ -31,26 +31,36 @@ _PRECISION = jax.lax.Precision.HIGHEST
 
 
 def build(
-    circuit: Circuit, mesh: Mesh, axis: str | None = None
+    circuit: Circuit,
+    mesh: Mesh | AbstractMesh,
+    axis: str | None = None,
+    batch_axis: str | None = None,
 ) -> Callable[..., Float[Array, "batch outputs"]]:
     """Return `evaluate(weights, features[batch, num_features]) -> [batch, num_outputs]`.
 
     Each of the D devices along the axis holds 2^num_qubits / D amplitudes of every sample; no
     device ever holds a whole state. A layer takes one or two all-to-all messages of the size of
     the local state, rarely three; Pauli words with X or Y on certain wires take one more each.
-    Gradients undo the layers one by one, so that memory does not grow with depth. Inputs and
-    outputs are the same on all devices; other axes of the mesh may shard the batch.
+    Gradients undo the layers one by one, so that memory does not grow with depth.
 
     Args:
         circuit: the circuit, without noise.
         mesh: the devices.
         axis: name of the mesh axis that the states are spread over; needed if there are several.
+        batch_axis: name of the mesh axis that the samples are divided over, None for none. It
+            must divide the batch; features and outputs are sharded accordingly.
 
     Raises:
-        CircuitError: the axis is not in the mesh, its size is not a power of two, or a device
-            would hold fewer amplitudes than there are devices.
+        CircuitError: an axis is missing or used twice, the number of devices for a state is not
+            a power of two, or each would hold fewer amplitudes than there are devices.
     """
-    axis, num_devices = _axis(circuit, mesh, axis)
+    axis, num_devices = _state_axis(circuit, mesh, axis)
+    batch_parts = 1 if batch_axis is None else _axis_size(circuit, mesh, batch_axis)
+    if batch_axis == axis:
+        raise CircuitError(
+            f"Circuit '{circuit.name}': states and batch on the same mesh axis '{axis}'; expected "
+            "two different axes"
+        )
     num_global = num_devices.bit_length() - 1
     num_local = circuit.num_qubits - num_global
     layers, expectation = measured_layers(circuit)
@@ -75,15 +85,27 @@ def build(
         outputs = _measure(expectation, state, axis, num_local)
         return jnp.broadcast_to(outputs.T, (features.shape[0], circuit.num_outputs))
 
-    # Checking how values vary between devices would need rules for the project's own primitives.
-    return jax.shard_map(
+    samples = PartitionSpec(batch_axis)
+    sharded = jax.shard_map(
         evaluate_on_device,
         mesh=mesh,
-        in_specs=(PartitionSpec(), PartitionSpec()),
-        out_specs=PartitionSpec(),
-        axis_names={axis},
+        in_specs=(PartitionSpec(), samples),
+        out_specs=samples,
+        # The check would need to know how values vary under the project's own primitives.
         check_vma=False,
     )
+
+    def evaluate(
+        weights: Float[Array, "..."], features: Float[Array, "batch features"]
+    ) -> Float[Array, "batch outputs"]:
+        if len(features) % batch_parts:
+            raise CircuitError(
+                f"Circuit '{circuit.name}': a batch of {len(features)} samples; expected a "
+                f"multiple of {batch_parts}, the size of mesh axis '{batch_axis}'"
+            )
+        return sharded(weights, features)
+
+    return evaluate
 
 
 @dataclass(frozen=True)
@@ -130,9 +152,12 @@ class ShardedStructure(Structure):
             assert isinstance(inverse, tuple)
             undo = entangler.source.inverse()
             # source(l) ⊕ offset = source(l ⊕ shift), also where the table moves wires besides.
-            shifts = [undo.image(entangler.offset(h)) for h in range(self.num_devices)]
-            images = [source[0][s // len(source[1])] ^ source[1][s % len(source[1])]
-                      for s in shifts]  # fmt: skip
+            shifts = np.array(
+                [undo.image(entangler.offset(device)) for device in range(self.num_devices)],
+                np.int32,
+            )
+            size = len(source[1])
+            images = source[0][shifts // size] ^ source[1][shifts % size]
             source = self._shifted(source, images)
             inverse = self._shifted(inverse, shifts)
         if high is not None:
@@ -168,34 +193,38 @@ class ShardedStructure(Structure):
         return jax.tree.map(lambda table: jnp.asarray(table)[device], tables)
 
     def _shifted(
-        self, tables: tuple[np.ndarray, np.ndarray], labels: Sequence[int]
+        self, tables: tuple[np.ndarray, np.ndarray], added: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """The tables of a linear map for each device, with a label added to every image."""
         high, low = tables
-        added = np.array(labels, np.int32)[:, None]
-        return high ^ added, np.stack([low] * self.num_devices)
+        return high ^ added[:, None], np.stack([low] * self.num_devices)
 
 
-def _axis(circuit: Circuit, mesh: Mesh, axis: str | None) -> tuple[str, int]:
+def _state_axis(circuit: Circuit, mesh: Mesh | AbstractMesh, axis: str | None) -> tuple[str, int]:
     """The mesh axis to spread states over, and its size."""
-    names = ", ".join(f"'{name}'" for name in mesh.axis_names)
-    if axis is None and len(mesh.axis_names) != 1:
-        raise CircuitError(
-            f"Circuit '{circuit.name}': the mesh has the axes {names}; name the one that states "
-            "are spread over"
-        )
-    chosen = mesh.axis_names[0] if axis is None else axis
-    if chosen not in mesh.axis_names:
-        raise CircuitError(f"Circuit '{circuit.name}': no mesh axis '{axis}'; the mesh has {names}")
-    size = mesh.shape[chosen]
+    if axis is None:
+        if len(mesh.axis_names) != 1:
+            raise CircuitError(
+                f"Circuit '{circuit.name}': the mesh has the axes {mesh.axis_names}; name the one "
+                "that states are spread over"
+            )
+        (axis,) = mesh.axis_names
+    size = _axis_size(circuit, mesh, axis)
     most = 2 ** (circuit.num_qubits // 2)
     if size.bit_count() != 1 or size > most:
         raise CircuitError(
-            f"Circuit '{circuit.name}': states of {circuit.num_qubits} qubits on {size} devices "
-            f"along mesh axis '{chosen}'; expected a power of two, at most {most}: use a mesh of "
-            "fewer devices"
+            f"Circuit '{circuit.name}': states of {circuit.num_qubits} qubits cannot be spread "
+            f"over {size} devices (mesh axis '{axis}'); expected a power of two, at most {most}"
         )
-    return chosen, size
+    return axis, size
+
+
+def _axis_size(circuit: Circuit, mesh: Mesh | AbstractMesh, axis: str) -> int:
+    if axis not in mesh.axis_names:
+        raise CircuitError(
+            f"Circuit '{circuit.name}': no mesh axis '{axis}'; expected one of {mesh.axis_names}"
+        )
+    return mesh.shape[axis]
 
 
 def _sharded_segments(plan: Evolution, axis: str, num_devices: int) -> list[Segment]:
@@ -224,9 +253,9 @@ def _sharded_segments(plan: Evolution, axis: str, num_devices: int) -> list[Segm
 
 def _exchange(state: Components, axis: str, num_devices: int) -> Components:
     """Swap the bits of the device's number with the first bits of the label."""
-    parts = state.reshape(len(state), num_devices, -1)
-    received = [jax.lax.all_to_all(p, axis, split_axis=0, concat_axis=0, tiled=True) for p in parts]
-    return jnp.stack(received).reshape(state.shape)
+    parts = state.reshape(len(state), num_devices, -1, state.shape[-1])
+    received = jax.lax.all_to_all(parts, axis, split_axis=1, concat_axis=1, tiled=True)
+    return received.reshape(state.shape)
 
 
 def _read_from(expectation: Expectation, source: BitMap) -> Expectation:
@@ -280,10 +309,9 @@ def _values(
 ) -> Float[Array, "words batch"]:
     """Each word's Re Σ_j c (-1)^parity(j & mask) conj(ψ[j]) ψ[j ⊕ flips] over this device's j."""
     num_local = state.shape[1].bit_length() - 1
-    device_masks = np.array([word.mask >> num_local for word in words])
-    devices = np.arange(jax.lax.axis_size(axis))
-    odd = np.bitwise_count(device_masks[:, None] & devices) % 2
-    factors = np.array([[word.coefficient] for word in words]) * (1 - 2.0 * odd)
+    num_global = jax.lax.axis_size(axis).bit_length() - 1
+    device_signs = signs([word.mask >> num_local for word in words], num_global)
+    factors = np.array([[word.coefficient] for word in words]) * device_signs
     real, imag = (jnp.asarray(part, state.dtype)[:, jax.lax.axis_index(axis), None]
                   for part in (factors.real, factors.imag))  # fmt: skip
     masks = [word.mask & ((1 << num_local) - 1) for word in words]
