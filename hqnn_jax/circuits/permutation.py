@@ -33,7 +33,7 @@ def read_rows(rows: Num[Array, "rows ..."], source: np.ndarray) -> Num[Array, "r
     """Return rows[source], with zeros where `source` is -1."""
     used = source[source >= 0]
     if len(np.unique(used)) < len(used):
-        padded = jnp.concatenate([rows, jnp.zeros_like(rows[:1])])
+        padded = jnp.concatenate([rows, jnp.zeros((1, *rows.shape[1:]), rows.dtype)])
         return padded[source]
     inverse = np.full(len(rows), -1, np.int32)
     inverse[used] = np.flatnonzero(source >= 0)
@@ -52,7 +52,7 @@ def _read(array: jax.Array, source: jax.Array, inverse: jax.Array, *, axis: int,
         # One read for each component: of both at once, the compiler makes two transposed copies.
         return jnp.stack([_rows(part, source) for part in array])
     if fills:
-        array = jnp.concatenate([array, jnp.zeros_like(array[:1])])
+        array = jnp.concatenate([array, jnp.zeros((1, *array.shape[1:]), array.dtype)])
     return _rows(array, source)
 
 

@@ -362,6 +362,7 @@ _MOVED: dict[str, slice] = {
     "expand_dims": slice(None),
     "gather": slice(0, 1),
     "pad": slice(None),
+    "read_once": slice(0, 1),
     "rev": slice(None),
     "scatter": slice(0, None, 2),
     "select_n": slice(1, None),

@@ -36,8 +36,8 @@ class AngleValues(NamedTuple):
         Where the index is None the value is zero, or any other that depends on nothing.
         """
         picked = np.array([-1 if index is None else index for index in indices], int)
-        shared = np.where(picked >= 0, angles.shared[picked], -1)
-        per_sample = np.where(picked >= 0, angles.per_sample[picked], -1)
+        shared = np.append(angles.shared, -1)[picked]
+        per_sample = np.append(angles.per_sample, -1)[picked]
         if np.all(per_sample < 0):
             return read_rows(self.shared, shared)
         own = read_rows(self.per_sample, per_sample)

@@ -58,6 +58,21 @@ def data_at_the_front(features, weights):
     return [qml.expval(qml.Y(0) @ qml.Z(2)), qml.expval(qml.X(1) + 0.5 * qml.Z(0))]
 
 
+def no_shared_angle(features, weights):
+    qml.RX(features[0] * weights[0], 0)
+    qml.CNOT([0, 1])
+    qml.Hadamard(1)
+    return [qml.expval(qml.Z(0)), qml.expval(qml.X(1) @ qml.Y(0))]
+
+
+def no_angle(features, weights):
+    qml.Hadamard(1)
+    qml.CNOT([1, 0])
+    qml.T(0)
+    qml.Hadamard(0)
+    return [qml.expval(qml.X(1)), qml.expval(qml.Z(0)), qml.expval(qml.Y(0) @ qml.X(1))]
+
+
 def no_data(features, weights):
     qml.RX(weights[0], 0)
     qml.RY(weights[1], 1)
@@ -88,6 +103,13 @@ CIRCUITS: dict[str, Callable[[], Circuit]] = {
         data_at_the_front, num_qubits=3, num_features=2, weights_shape=(6,)
     ),
     "small": lambda: Circuit.from_function(small, num_qubits=2, num_features=2, weights_shape=(3,)),
+    # No angle that features do not enter, and no angle at all, leave empty arrays behind.
+    "no_shared_angle": lambda: Circuit.from_function(
+        no_shared_angle, num_qubits=2, num_features=1, weights_shape=(1,)
+    ),
+    "no_angle": lambda: Circuit.from_function(
+        no_angle, num_qubits=2, num_features=0, weights_shape=(0,)
+    ),
     "no_data": lambda: Circuit.from_function(
         no_data, num_qubits=2, num_features=0, weights_shape=(3,)
     ),
@@ -323,9 +345,15 @@ def test_parity_notices_a_wrong_axis_inside_an_engine(monkeypatch, break_it, eng
     assert deviation(two_groups(), engine) > 0.01
 
 
-@pytest.mark.parametrize("engine", [*FAST_ENGINES, "pennylane"])
-def test_vmap_over_weights(engine):
-    circuit = make("small")
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [
+        *(("small", engine) for engine in (*FAST_ENGINES, "pennylane")),
+        ("no_shared_angle", "statevector"),
+    ],
+)
+def test_vmap_over_weights(name, engine):
+    circuit = make(name)
     function = build(circuit, engine)
     weights, features, cotangents = asymmetric_inputs(circuit, 5, jnp.float32)
     several = jnp.stack([weights, weights[::-1] - 0.3, 2 - weights, weights / 2])
@@ -337,7 +365,7 @@ def test_vmap_over_weights(engine):
     gradient = jax.grad(loss, has_aux=True)
     found = jax.jit(jax.vmap(gradient), compiler_options=UNOPTIMISED)(several)
     assert found[0].shape == several.shape
-    assert found[1].shape == (4, 5, 3)
+    assert found[1].shape == (4, 5, circuit.num_outputs)
     one = jax.jit(gradient, compiler_options=UNOPTIMISED)
     for row, alone in enumerate(several):
         for together, single in zip(found, one(alone), strict=True):

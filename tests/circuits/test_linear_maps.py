@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hqnn_jax.circuits import components
 from hqnn_jax.circuits.bits import BitMap, bit, image_tables, labels, signs, split_signs
-from hqnn_jax.circuits.permutation import permute_states
+from hqnn_jax.circuits.permutation import permute_states, read_rows
 from hqnn_jax.circuits.tensor_product import tensor_product
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
@@ -152,6 +152,32 @@ def test_permutation_must_be_one_for_all_elements():
         jax.vmap(permute_states, (None, 0, 0))(random(1, 5, 2), sources, sources[::-1])
 
 
+@pytest.mark.parametrize(
+    "source",
+    [[2, 0, 3], [0, 1, 2, 3], [3, -1, 0], [-1, -1], [1, 1, -1, 2], []],
+    ids=["some", "all", "filled", "none", "repeated", "empty"],
+)
+@pytest.mark.parametrize("rows", [4, 0])
+def test_rows_are_read_and_missing_ones_are_zero(source, rows):
+    source = np.array([s if s < rows else -1 for s in source], np.int32)
+    array, other = random(rows, 3), random(len(source), 3) ** 2
+
+    def derivatives(read):
+        loss = lambda x: jnp.vdot(read(x) ** 3, other)  # noqa: E731
+        along = lambda x: jnp.vdot(jax.grad(loss)(x), jnp.cos(x))  # noqa: E731
+        mapped = jax.vmap(read, 1, 1)(array)
+        return read(array), jax.grad(loss)(array), jax.grad(along)(array), mapped
+
+    def plain(x):
+        kept = (source >= 0).reshape(-1, *[1] * (x.ndim - 1))
+        filled = jnp.concatenate([x, jnp.zeros((1, *x.shape[1:]))])
+        return jnp.where(kept, filled[source], 0)
+
+    found = derivatives(lambda x: read_rows(x, source))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+                 found, derivatives(plain))  # fmt: skip
+
+
 # Axes of 3 are summed term by term with 40 columns; 20, and 5 columns, are left to the compiler.
 SHAPES = [
     ((3, 40), (4, 40)),
@@ -240,7 +266,7 @@ def test_real_matrices_act_on_components_like_complex_ones():
 @pytest.mark.parametrize("real", [(), (1,), (0, 1, 2)], ids=["complex", "mixed", "real"])
 def test_product_state_puts_the_first_factor_outermost(real):
     # Three factors, one of them the same for all samples.
-    factors = [random_complex(2, columns + k * 0) * (k + 1) for k, columns in enumerate((5, 1, 5))]
+    factors = [random_complex(2, columns) * (k + 1) for k, columns in enumerate((5, 1, 5))]
     factors = [f.real if k in real else f for k, f in enumerate(factors)]
     state = components.product_state(
         [components.to_components(jnp.asarray(f), 2 - (k in real)) for k, f in enumerate(factors)]

@@ -125,7 +125,7 @@ def check(circuit: Circuit, batch: int, engines) -> None:
     )
 
 
-@settings(few, max_examples=8)
+@settings(few, max_examples=7)
 @given(circuits(reuploading=True))
 def test_random_circuits_agree(drawn):
     circuit, batch = drawn
@@ -134,7 +134,7 @@ def test_random_circuits_agree(drawn):
     check(circuit, batch, ["statevector", "adjoint", "pauli_transfer", *folded])
 
 
-@settings(few, max_examples=6)
+@settings(few, max_examples=5)
 @given(circuits(reuploading=False))
 def test_random_circuits_with_data_at_the_front_agree(drawn):
     circuit, batch = drawn

@@ -3,6 +3,7 @@
 The devices are simulated by a child process: their number is fixed when JAX starts.
 """
 
+import functools
 import os
 import random
 import re
@@ -139,8 +140,11 @@ def largest_array(text):
 
 
 def memory(num_layers):
-    """Of a compiled gradient of 14 real qubits on 4 devices, in states of one device."""
-    circuit, batch = deep(14, num_layers), 3
+    """Of the compiled gradient of 14 qubits on 4 devices, in units of a device's part of states.
+
+    Temporary memory, largest array; then the numbers of all-gathers and of all-to-alls.
+    """
+    circuit, batch = deep(14, num_layers), 40
     evaluate = sharded.build(circuit, mesh_of(1, 4), "state")
     arguments = inputs(circuit, batch, jnp.float32)
     lowered = gradient_of(evaluate, circuit.num_outputs).lower(*arguments)
@@ -190,15 +194,20 @@ def computed(tmp_path_factory):
     return np.load(path)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_values_and_gradients_match_whole_states(computed, name):
-    make, batch, _ = CASES[name]
+@functools.cache
+def on_whole_states(make, batch):
     circuit = make()
     with jax.enable_x64(True):
         arguments = inputs(circuit, batch, jnp.float64)
         evaluate = statevector.build(circuit)
         gradients, outputs = gradient_of(evaluate, circuit.num_outputs)(*arguments)
-    for number, expected in enumerate([outputs, *gradients]):
+    return [outputs, *gradients]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_values_and_gradients_match_whole_states(computed, name):
+    make, batch, _ = CASES[name]
+    for number, expected in enumerate(on_whole_states(make, batch)):
         found = computed[f"{name} {number}"]
         assert found.dtype == np.float64
         assert np.max(np.abs(expected)) > 1e-2
@@ -210,12 +219,12 @@ def test_no_device_holds_a_whole_state(computed):
         assert all_to_alls > 0
         assert all_gathers == 0
         assert largest <= 1
-        assert temporary < 16
+        assert temporary < 11
 
 
 def test_memory_does_not_grow_with_depth(computed):
-    shallow, deep = computed["memory"][:, 0]
-    assert deep < shallow + 0.5
+    few_layers, many_layers = computed["memory"][:, 0]
+    assert many_layers < few_layers + 1
 
 
 def random_layers(num_qubits, seed):
@@ -236,7 +245,7 @@ def exchange(num_qubits, num_global):
 
 @pytest.mark.parametrize(("num_qubits", "num_global"), [(2, 1), (4, 2), (7, 2), (6, 3), (3, 0)])
 def test_steps_make_the_permutation_of_the_layers(num_qubits, num_global):
-    for seed in range(40):
+    for seed in range(12):
         layers = random_layers(num_qubits, seed)
         plan = distribute(layers, num_qubits, num_global)
         wanted = BitMap.identity(num_qubits)

@@ -19,8 +19,9 @@ from hqnn_jax.circuits.components import Components, multiply
 from hqnn_jax.circuits.definition import Circuit
 from hqnn_jax.circuits.distributed import LocalEntangler, distribute
 from hqnn_jax.circuits.engines.statevector import measured_layers
-from hqnn_jax.circuits.evolution import Evolution, FirstLayer, Segment
+from hqnn_jax.circuits.evolution import Evolution, Segment
 from hqnn_jax.circuits.expectation import Expectation, Term
+from hqnn_jax.circuits.first_layer import FirstLayer
 from hqnn_jax.circuits.layer import Parameters, Structure, Tables
 from hqnn_jax.circuits.permutation import permute_states
 from hqnn_jax.circuits.rotations import Angles
