@@ -113,7 +113,7 @@ class Encoding:
 
     def __call__(
         self, angles: Angles
-    ) -> tuple[list[Float[Array, "basis _"]], list[Float[Array, "4 _basis"]]]:
+    ) -> tuple[list[Float[Array, "_basis _"]], list[Float[Array, "4 _basis"]]]:
         """The basis functions and the embedding of each qubit."""
         if self.stack.unitaries:
             chains = self.stack.matrices(self.function, angles)[..., 0]

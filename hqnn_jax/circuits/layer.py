@@ -25,7 +25,7 @@ _PRECISION = jax.lax.Precision.HIGHEST
 _MAX_TABLE_QUBITS = 12
 
 
-Permutation = np.ndarray | tuple[np.ndarray, np.ndarray]
+Permutation = Array | np.ndarray | tuple[Array | np.ndarray, Array | np.ndarray]
 
 
 class Parameters(NamedTuple):

@@ -4,6 +4,8 @@ The gradient of an indexed read is a scatter, which runs serially on CPU. Where 
 twice, as in a permutation of basis states, it is a read as well: of the inverse positions.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -86,7 +88,7 @@ def _batch(arguments, axes, *, axis, fills):
         raise NotImplementedError("positions cannot differ between the elements of a vmap")
     # The mapped axis becomes part of the last one, or the last one.
     moved = jnp.moveaxis(array, mapped, -1)
-    flat = moved.reshape(*moved.shape[: axis + 1], -1)
+    flat = moved.reshape(*moved.shape[: axis + 1], math.prod(moved.shape[axis + 1 :]))
     read = _read_p.bind(flat, source, inverse, axis=axis, fills=fills)
     return read.reshape(*read.shape[: axis + 1], *moved.shape[axis + 1 :]), moved.ndim - 1
 

@@ -18,7 +18,7 @@ from hqnn_jax.circuits.definition import Circuit
 from hqnn_jax.circuits.gates import Gate
 from hqnn_jax.circuits.layer import Parameters, Structure, Tables
 from hqnn_jax.circuits.pauli import Chain, ChainStack, two_qubit_transfer
-from hqnn_jax.circuits.rotations import Angles
+from hqnn_jax.circuits.rotations import Angles, is_per_sample
 
 _PRECISION = jax.lax.Precision.HIGHEST
 # Wires whose transfer matrices are applied as one: 16 rows were best of 4, 16 and 64 on CPU.
@@ -166,6 +166,16 @@ class Transfer:
                 # All maps are real, so that undoing a layer by conjugate matrices transposes it.
                 observables = step.structure.undo(step.tables, own, observables)
         return observables
+
+
+def reads_features_once(circuit: Circuit) -> bool:
+    """Whether no gate behind the first two-qubit gate on its wire reads features."""
+    return not any(
+        isinstance(item, Gate) and is_per_sample([item], circuit.angles)
+        for draft in _arrange(circuit)[1:]
+        for chain in draft.chains.values()
+        for item in chain
+    )
 
 
 def _arrange(circuit: Circuit) -> list[_Draft]:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from qiskit.quantum_info import Statevector
 
@@ -31,6 +31,8 @@ few = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     derandomize=True,
+    # To shrink a failure, hundreds of circuits would be compiled.
+    phases=[Phase.explicit, Phase.generate],
 )
 
 
@@ -56,7 +58,9 @@ def circuits(draw, reuploading: bool):
     if reuploading:
         drawn = draw(instructions(num_qubits, every, 12))
     else:
-        drawn = draw(instructions(num_qubits, every, 5, entangling=False))
+        # A wire with diagonal gates alone would have them in the entangler.
+        drawn = [("Hadamard", (wire,), None) for wire in range(num_qubits)]
+        drawn += draw(instructions(num_qubits, every, 5, entangling=False))
         drawn += draw(instructions(num_qubits, WITHOUT_DATA, 9))
     word = st.text("IXYZ", min_size=num_qubits, max_size=num_qubits)
     words = draw(st.lists(word, min_size=1, max_size=3))

@@ -68,8 +68,7 @@ def build(circuit: Circuit, engine: str, mesh: Mesh | None = None) -> Evaluate:
 
 def why_not(circuit: Circuit, engine: str) -> str | None:
     """Why an engine cannot evaluate the circuit and what to use instead, None if it can."""
-    noisy = circuit.noise is not None and not circuit.noise.is_trivial
-    if noisy and engine != "pauli_transfer":
+    if _is_noisy(circuit) and engine != "pauli_transfer":
         return "it evaluates ideal circuits only; with noise use 'pauli_transfer' or trajectories"
     if engine == "unitary":
         return unitary.why_not(circuit)
@@ -103,7 +102,11 @@ def choose(circuit: Circuit, batch: int, backend: str | None = None) -> str:
 
 def _folds(circuit: Circuit) -> bool:
     """Whether observables can be pulled back to where the data enters, or nothing else applies."""
-    return circuit.noise is not None or pauli_transfer.data_enters_once(circuit)
+    return _is_noisy(circuit) or pauli_transfer.data_enters_once(circuit)
+
+
+def _is_noisy(circuit: Circuit) -> bool:
+    return circuit.noise is not None and not circuit.noise.is_trivial
 
 
 def _build_sharded(circuit: Circuit, engine: str, mesh: Mesh) -> Evaluate:

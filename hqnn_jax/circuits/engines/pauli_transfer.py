@@ -19,7 +19,7 @@ from hqnn_jax.circuits.definition import Circuit
 from hqnn_jax.circuits.encoding import Encoding
 from hqnn_jax.circuits.gates import Gate
 from hqnn_jax.circuits.rotations import Angles
-from hqnn_jax.circuits.transfer import Transfer
+from hqnn_jax.circuits.transfer import Transfer, reads_features_once
 from hqnn_jax.errors import CircuitError
 
 _PRECISION = jax.lax.Precision.HIGHEST
@@ -42,7 +42,7 @@ def why_not(circuit: Circuit) -> str | None:
 
 def data_enters_once(circuit: Circuit) -> bool:
     """Whether features enter at the front alone, so that the rest is the same for all samples."""
-    return Transfer.of(circuit).num_sample_steps == 0
+    return reads_features_once(circuit)
 
 
 def build(circuit: Circuit) -> Callable[..., Float[Array, "batch outputs"]]:
@@ -177,7 +177,7 @@ class _Plan:
 
     def expansion(
         self, angles: Angles
-    ) -> tuple[list[Float[Array, "basis _"]], Float[Array, "outputs products"]]:
+    ) -> tuple[list[Float[Array, "_basis _"]], Float[Array, "outputs products"]]:
         """Each qubit's basis functions, and the coefficients of their products."""
         functions, embeddings = self.encoding(angles)
         remaining = self.pulled_back(angles, range(len(self.transfer.steps)))
@@ -210,7 +210,7 @@ class _Plan:
 
 
 def _contract(
-    functions: list[Float[Array, "basis _"]], coefficients: Float[Array, "outputs products"]
+    functions: list[Float[Array, "_basis _"]], coefficients: Float[Array, "outputs products"]
 ) -> Float[Array, "_ outputs"]:
     """Σ coefficients · products of basis functions, for each sample."""
     sizes = [len(function) for function in functions]

@@ -41,7 +41,7 @@ def build(
 
     Each of the D devices along the axis holds 2^num_qubits / D amplitudes of every sample; no
     device ever holds a whole state. A layer takes one or two all-to-all messages of the size of
-    the local state, rarely three; Pauli words with X or Y on certain wires take one more each.
+    the local state, rarely three; Pauli words with X or Y may take up to D - 1 more in all.
     Gradients undo the layers one by one, so that memory does not grow with depth.
 
     Args:
@@ -62,6 +62,33 @@ def build(
             f"Circuit '{circuit.name}': states and batch on the same mesh axis '{axis}'; expected "
             "two different axes"
         )
+    samples = PartitionSpec(batch_axis)
+    sharded = jax.shard_map(
+        _build_on_device(circuit, axis, num_devices),
+        mesh=mesh,
+        in_specs=(PartitionSpec(), samples),
+        out_specs=samples,
+        # The check would need to know how values vary under the project's own primitives.
+        check_vma=False,
+    )
+
+    def evaluate(
+        weights: Float[Array, "..."], features: Float[Array, "batch features"]
+    ) -> Float[Array, "batch outputs"]:
+        if len(features) % batch_parts:
+            raise CircuitError(
+                f"Circuit '{circuit.name}': a batch of {len(features)} samples; expected a "
+                f"multiple of {batch_parts}, the size of mesh axis '{batch_axis}'"
+            )
+        return sharded(weights, features)
+
+    return evaluate
+
+
+def _build_on_device(
+    circuit: Circuit, axis: str, num_devices: int
+) -> Callable[..., Float[Array, "batch outputs"]]:
+    """What every device computes; the outputs are the same on all."""
     num_global = num_devices.bit_length() - 1
     num_local = circuit.num_qubits - num_global
     layers, expectation = measured_layers(circuit)
@@ -86,27 +113,7 @@ def build(
         outputs = _measure(expectation, state, axis, num_local)
         return jnp.broadcast_to(outputs.T, (features.shape[0], circuit.num_outputs))
 
-    samples = PartitionSpec(batch_axis)
-    sharded = jax.shard_map(
-        evaluate_on_device,
-        mesh=mesh,
-        in_specs=(PartitionSpec(), samples),
-        out_specs=samples,
-        # The check would need to know how values vary under the project's own primitives.
-        check_vma=False,
-    )
-
-    def evaluate(
-        weights: Float[Array, "..."], features: Float[Array, "batch features"]
-    ) -> Float[Array, "batch outputs"]:
-        if len(features) % batch_parts:
-            raise CircuitError(
-                f"Circuit '{circuit.name}': a batch of {len(features)} samples; expected a "
-                f"multiple of {batch_parts}, the size of mesh axis '{batch_axis}'"
-            )
-        return sharded(weights, features)
-
-    return evaluate
+    return evaluate_on_device
 
 
 @dataclass(frozen=True)
