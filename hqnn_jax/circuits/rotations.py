@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Inexact
 from hqnn_jax.circuits.angles import AngleFunction
 from hqnn_jax.circuits.gates import GATE_COEFFICIENTS, REAL_GATES, Gate
 from hqnn_jax.circuits.permutation import read_rows
+from hqnn_jax.circuits.trigonometry import cosine_sine
 
 _IDENTITY = np.array([np.eye(2), np.zeros((2, 2)), np.zeros((2, 2))])
 
@@ -88,7 +89,7 @@ def _half_angle_functions(
     half = angles / 2
     # XLA's CPU backend does not fuse a concatenation along the last axis with what uses it.
     # That is what is wanted: fused, sines would be computed anew for every amplitude.
-    both = jnp.concatenate([jnp.cos(half), jnp.sin(half)], axis=1)
+    both = jnp.concatenate(cosine_sine(half), axis=1)
     return both[:, : angles.shape[1]], both[:, angles.shape[1] :]
 
 

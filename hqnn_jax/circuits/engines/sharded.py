@@ -158,6 +158,8 @@ class ShardedStructure(Structure):
         if source is not None:
             assert isinstance(source, tuple)
             assert isinstance(inverse, tuple)
+            source = np.asarray(source[0]), np.asarray(source[1])
+            inverse = np.asarray(inverse[0]), np.asarray(inverse[1])
             undo = entangler.source.inverse()
             # source(l) ⊕ offset = source(l ⊕ shift), also where the table moves wires besides.
             shifts = np.array(
