@@ -1,12 +1,13 @@
 """The configuration: what is accepted, what is refused, and in which words."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
 from hqnn_jax import config as schema
-from hqnn_jax.circuits import ANSATZE, CIRCUITS, EMBEDDINGS, ENTANGLEMENTS, MEASUREMENTS
+from hqnn_jax.circuits import ANSATZE, CIRCUITS, EMBEDDINGS, ENGINES, ENTANGLEMENTS, MEASUREMENTS
 from hqnn_jax.config import Config
 from hqnn_jax.config_loading import load_config
 from hqnn_jax.errors import ConfigurationError
@@ -149,6 +150,7 @@ def test_names_in_the_schema_are_those_that_exist():
     assert set(schema.ANSATZ_NAMES) == set(ANSATZE)
     assert set(schema.ENTANGLEMENT_NAMES) == set(ENTANGLEMENTS)
     assert set(schema.MEASUREMENT_NAMES) == set(MEASUREMENTS)
+    assert get_args(schema.CircuitConfig.model_fields["engine"].annotation) == ENGINES
     for paper in schema.PAPER_NAMES:
         assert (CONFIGS.parent / "experiments" / f"{paper}.py").exists()
 
