@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import pydantic
 import yaml
@@ -15,6 +15,8 @@ from pydantic import BaseModel
 
 from hqnn_jax.config import Config
 from hqnn_jax.errors import ConfigurationError
+
+SectionT = TypeVar("SectionT", bound=BaseModel)
 
 
 class _Loader(yaml.SafeLoader):
@@ -64,21 +66,21 @@ def _apply_override(data: dict[str, Any], override: str) -> tuple[str, ...]:
     return path
 
 
-def _all_keys(section: type[BaseModel] = Config, prefix: str = "") -> list[str]:
+def _all_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
     keys = []
     for name, field in section.model_fields.items():
         keys.append(prefix + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys += _all_keys(field.annotation, f"{prefix}{name}.")
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                keys += _all_keys(kind, f"{prefix}{name}.")
     return keys
 
 
-def _closest_key(key: str) -> str:
-    keys = _all_keys()
+def _closest_key(key: str, keys: Sequence[str]) -> str:
     close = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
     if not close:
         last = key.rpartition(".")[2]
-        by_last = {name.rpartition(".")[2]: name for name in reversed(keys)}
+        by_last = {name.rpartition(".")[2]: name for name in keys[::-1]}
         close = [by_last[m] for m in difflib.get_close_matches(last, by_last, n=1, cutoff=0.6)]
     return f"; the closest valid key is {close[0]!r}" if close else ""
 
@@ -87,10 +89,12 @@ def _related(key: str, other: str) -> bool:
     return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
 
 
-def _describe(error: pydantic.ValidationError, where: str, overridden: set[str]) -> str:
+def _describe(
+    error: pydantic.ValidationError, where: str, overridden: set[str], keys: Sequence[str]
+) -> str:
     """Return one line for the first problem, and how many there are."""
     first = error.errors()[0]
-    valid = set(_all_keys())
+    valid = set(keys)
     parts: list[str] = []
     # Below a valid leaf, pydantic's location continues with union branches and indices.
     for part in map(str, first["loc"]):
@@ -102,7 +106,7 @@ def _describe(error: pydantic.ValidationError, where: str, overridden: set[str])
     key = ".".join(parts) or "(top level)"
     source = "command line" if any(_related(key, o) for o in overridden) else where
     if first["type"] == "extra_forbidden":
-        text = f"{source}: unknown key {key!r}{_closest_key(key)}"
+        text = f"{source}: unknown key {key!r}{_closest_key(key, keys)}"
     elif first["type"] == "missing":
         text = f"{source}: missing key {key!r}"
     else:
@@ -116,12 +120,18 @@ def _describe(error: pydantic.ValidationError, where: str, overridden: set[str])
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """Read, override and validate a configuration.
+    """Read, override and validate the configuration of a run; see `load_section`."""
+    return load_section(path, overrides, Config)
+
+
+def load_section(path: Path, overrides: Sequence[str], schema: type[SectionT]) -> SectionT:
+    """Read, override and validate a configuration file of any schema.
 
     **Arguments:**
 
     - `path`: a YAML file, for example `configs/quickstart.yaml` or a run's `config.yaml`.
     - `overrides`: `section.key=value` strings; the value is read as YAML.
+    - `schema`: what the file holds.
 
     **Returns:** the validated, frozen configuration.
 
@@ -142,9 +152,11 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     overridden = {".".join(_apply_override(data, override)) for override in overrides}
     try:
         # JSON mode: strict about types, yet lists become tuples and strings become paths.
-        return Config.model_validate_json(json.dumps(data, default=str), strict=True)
+        return schema.model_validate_json(json.dumps(data, default=str), strict=True)
     except pydantic.ValidationError as error:
-        raise ConfigurationError(_describe(error, str(path), overridden)) from error
+        raise ConfigurationError(
+            _describe(error, str(path), overridden, _all_keys(schema))
+        ) from error
 
 
 def first_difference(old: Any, new: Any, key: str = "") -> tuple[str, Any, Any] | None:

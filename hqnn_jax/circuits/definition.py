@@ -157,25 +157,31 @@ class Circuit:
         def evaluate_batch(
             weights: ArrayLike, features: ArrayLike
         ) -> Float[Array, "batch outputs"]:
-            weights, features = jnp.asarray(weights), jnp.asarray(features)
-            self.check_shapes(weights.shape, features.shape)
-            dtype = jnp.result_type(weights, features, jnp.float32)
-            return evaluate(weights.astype(dtype), features.astype(dtype))
+            return evaluate(*self.checked_inputs(weights, features))
 
         return evaluate_batch
 
-    def check_shapes(self, weights: tuple[int, ...], features: tuple[int, ...]) -> None:
-        """Raise CircuitError unless these are shapes of weights and of a batch of features."""
-        if weights != self.weights_shape:
+    def checked_inputs(
+        self, weights: ArrayLike, features: ArrayLike
+    ) -> tuple[Float[Array, "..."], Float[Array, "batch features"]]:
+        """Return weights and a batch of features in their promoted dtype, float32 at least.
+
+        Raises:
+            CircuitError: one of them has the wrong shape.
+        """
+        weights, features = jnp.asarray(weights), jnp.asarray(features)
+        if weights.shape != self.weights_shape:
             raise CircuitError(
-                f"Circuit '{self.name}': weights have shape {weights}, expected "
+                f"Circuit '{self.name}': weights have shape {weights.shape}, expected "
                 f"{self.weights_shape}"
             )
-        if len(features) != 2 or features[1] != self.num_features:
+        if features.ndim != 2 or features.shape[1] != self.num_features:
             raise CircuitError(
-                f"Circuit '{self.name}': features have shape {features}, expected "
+                f"Circuit '{self.name}': features have shape {features.shape}, expected "
                 f"(batch, {self.num_features})"
             )
+        dtype = jnp.result_type(weights, features, jnp.float32)
+        return weights.astype(dtype), features.astype(dtype)
 
     def to_sampler(
         self, shots: int

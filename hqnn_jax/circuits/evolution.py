@@ -123,9 +123,8 @@ class Evolution:
 
     @property
     def reads_features_later(self) -> bool:
-        """Whether a layer after the first reads features."""
-        forms = [form for segment in self.segments for form in segment.structures]
-        return any(form.differs_between_samples for form in forms)
+        """Whether anything behind the first layer's rotations reads features."""
+        return any(reads_features(layer, self.function) for layer in self.layers)
 
     def initial_state(self, angles: Angles) -> Components:
         """The state [components, 2^n, columns] after the first layer's rotations.
@@ -253,6 +252,14 @@ class Evolution:
         read = angles.values.read(self.function, indices)
         ones = jnp.ones((len(terms) - len(indices), read.shape[1]), angles.dtype)
         return coefficients * jnp.concatenate([read, ones])
+
+
+def reads_features(layer: Layer, angles: AngleFunction) -> bool:
+    """Whether a rotation or a phase of a layer depends on features."""
+    phases = () if layer.entangler is None else layer.entangler.phases
+    return any(is_per_sample(gates, angles) for gates in layer.rotations.values()) or any(
+        term.angle is not None and angles.per_sample[term.angle] >= 0 for term in phases
+    )
 
 
 def _structure(layer: Layer, num_qubits: int, components: int, angles: AngleFunction) -> Structure:

@@ -87,11 +87,6 @@ class Structure:
     has_factors: bool
 
     @property
-    def differs_between_samples(self) -> bool:
-        """Whether the layer reads features."""
-        return bool(self.per_sample) or self.phases_per_sample
-
-    @property
     def moves_last(self) -> bool:
         """Whether the last group's move is part of the permutation."""
         return self.permutes and any(self.shared) and len(self.groups) > 1

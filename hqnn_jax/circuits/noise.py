@@ -134,7 +134,7 @@ class NoiseModel:
             or self.two_qubit
             or any(self.gates.values())
             or self.over_rotation
-            or any(error != ReadoutError(0.0, 0.0) for error in self._readout_errors())
+            or self._misreads
         )
 
     def check_wires(self, num_qubits: int) -> None:
@@ -186,7 +186,7 @@ class NoiseModel:
         Raises:
             CircuitError: a word has so many letters that its expansion is over 2^16 words.
         """
-        if not any(error != ReadoutError(0.0, 0.0) for error in self._readout_errors()):
+        if not self._misreads:
             return tuple(observables)
         words = {word for observable in observables for _, word in observable.terms}
         read = {word: tuple(self._read(word)) for word in words}
@@ -224,10 +224,13 @@ class NoiseModel:
                 return self.gates[key]
         return self.two_qubit if len(gate.wires) == 2 else self.one_qubit
 
-    def _readout_errors(self) -> tuple[ReadoutError, ...]:
+    @property
+    def _misreads(self) -> bool:
         if isinstance(self.readout, Mapping):
-            return tuple(self.readout.values())
-        return () if self.readout is None else (self.readout,)
+            errors = tuple(self.readout.values())
+        else:
+            errors = () if self.readout is None else (self.readout,)
+        return any(error != ReadoutError(0.0, 0.0) for error in errors)
 
     def _named_wires(self) -> Iterator[tuple[str, Sequence[int]]]:
         """Where the model names wires, and which."""

@@ -193,13 +193,15 @@ class RotationStack:
         return jnp.asarray(coefficients, self._dtype(angles))
 
 
-def kronecker(matrices: Inexact[Array, "groups wires 2 2"]) -> Inexact[Array, "groups dim dim"]:
+def kronecker(
+    matrices: Inexact[Array, "groups wires levels levels"],
+) -> Inexact[Array, "groups dim dim"]:
     """The Kronecker product over the wires of each group, first wire outermost."""
-    groups, wires = matrices.shape[:2]
+    groups, wires, levels, _ = matrices.shape
     product = matrices[:, 0]
     for wire in range(1, wires):
         outer = product[:, :, None, :, None] * matrices[:, wire, None, :, None, :]
-        product = outer.reshape(groups, 2 ** (wire + 1), 2 ** (wire + 1))
+        product = outer.reshape(groups, levels ** (wire + 1), levels ** (wire + 1))
     return product
 
 

@@ -103,7 +103,7 @@ def sampler(
     def estimate(
         key: Key, weights: ArrayLike, features: ArrayLike
     ) -> Float[Array, "batch outputs"]:
-        weights, features = _checked(circuit, weights, features)
+        weights, features = circuit.checked_inputs(weights, features)
         total = jnp.broadcast_to(
             jnp.asarray(constants, weights.dtype), (len(features), len(constants))
         )
@@ -135,7 +135,7 @@ def standard_errors(
 
     @jax.jit
     def deviation(weights: ArrayLike, features: ArrayLike) -> Float[Array, "batch outputs"]:
-        weights, features = _checked(circuit, weights, features)
+        weights, features = circuit.checked_inputs(weights, features)
         variance = jnp.zeros((len(features), circuit.num_outputs), weights.dtype)
         for probabilities, values in measurements:
             exact = probabilities(weights, features)
@@ -258,13 +258,3 @@ def _matmul(
 def _check_shots(circuit: Circuit, shots: int) -> None:
     if shots < 1:
         raise CircuitError(f"Circuit '{circuit.name}': shots={shots}; expected at least 1")
-
-
-def _checked(
-    circuit: Circuit, weights: ArrayLike, features: ArrayLike
-) -> tuple[Float[Array, "..."], Float[Array, "batch features"]]:
-    """The inputs in their promoted dtype, as `Circuit.to_jax` takes them."""
-    weights, features = jnp.asarray(weights), jnp.asarray(features)
-    circuit.check_shapes(weights.shape, features.shape)
-    dtype = jnp.result_type(weights, features, jnp.float32)
-    return weights.astype(dtype), features.astype(dtype)

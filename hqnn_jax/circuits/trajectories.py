@@ -87,10 +87,8 @@ def build(
     def estimate(
         key: PRNGKeyArray | UInt32[Array, "2"], weights: ArrayLike, features: ArrayLike
     ) -> Estimate:
-        weights, features = jnp.asarray(weights), jnp.asarray(features)
-        circuit.check_shapes(weights.shape, features.shape)
-        dtype = jnp.result_type(weights, features, jnp.float32)
-        angles = jax.vmap(circuit.angles, (0, None))(features.astype(dtype), weights.astype(dtype))
+        weights, features = circuit.checked_inputs(weights, features)
+        angles = jax.vmap(circuit.angles, (0, None))(features, weights)
         size = chunk or max(1, _AMPLITUDES // (2**circuit.num_qubits * max(1, len(features))))
         num_chunks = -(-num_trajectories // size)
         size = -(-num_trajectories // num_chunks)

@@ -18,7 +18,7 @@ from hqnn_jax.circuits.definition import Circuit
 from hqnn_jax.circuits.gates import Gate
 from hqnn_jax.circuits.layer import Parameters, Structure, Tables
 from hqnn_jax.circuits.pauli import Chain, ChainStack, two_qubit_transfer
-from hqnn_jax.circuits.rotations import Angles, is_per_sample
+from hqnn_jax.circuits.rotations import Angles, is_per_sample, kronecker
 
 _PRECISION = jax.lax.Precision.HIGHEST
 # Wires whose transfer matrices are applied as one: 16 rows were best of 4, 16 and 64 on CPU.
@@ -304,17 +304,14 @@ def _group_matrices(
     structure: Structure, matrices: Float[Array, "wires 4 4"]
 ) -> tuple[Float[Array, "groups dim dim"], ...]:
     """The matrices of a layer's groups, by size of group."""
-    by_size: dict[int, list[Array]] = {size: [] for _, size in structure.groups}
-    for (first, size), present in zip(structure.groups, structure.shared, strict=True):
-        if present:
-            matrix = matrices[first]
-            for wire in range(first + 1, first + size):
-                matrix = jnp.kron(matrix, matrices[wire])
-            by_size[size].append(matrix)
-    return tuple(
-        jnp.stack(by_size[size]) if by_size[size] else jnp.zeros((0, 4**size, 4**size))
-        for size in sorted(by_size)
-    )
+    present = [
+        group for group, flag in zip(structure.groups, structure.shared, strict=True) if flag
+    ]
+    result = []
+    for size in sorted({size for _, size in structure.groups}):
+        starts = np.array([first for first, own in present if own == size], int)
+        result.append(kronecker(matrices[starts[:, None] + np.arange(size)]))
+    return tuple(result)
 
 
 def _apply_pair(matrix: np.ndarray, wires: tuple[int, int], state: Components) -> Components:

@@ -22,6 +22,7 @@ from hqnn_jax.circuits.engines.cost import (
     statevector_work,
     unitary_work,
 )
+from hqnn_jax.circuits.transfer import reads_features_once
 from hqnn_jax.errors import CircuitError
 
 _BUILDERS: dict[str, Callable[[Circuit], Evaluate]] = {
@@ -102,7 +103,7 @@ def choose(circuit: Circuit, batch: int, backend: str | None = None) -> str:
 
 def _folds(circuit: Circuit) -> bool:
     """Whether observables can be pulled back to where the data enters, or nothing else applies."""
-    return _is_noisy(circuit) or pauli_transfer.data_enters_once(circuit)
+    return _is_noisy(circuit) or reads_features_once(circuit)
 
 
 def _is_noisy(circuit: Circuit) -> bool:

@@ -19,7 +19,7 @@ from hqnn_jax.circuits.definition import Circuit
 from hqnn_jax.circuits.encoding import Encoding
 from hqnn_jax.circuits.gates import Gate
 from hqnn_jax.circuits.rotations import Angles
-from hqnn_jax.circuits.transfer import Transfer, reads_features_once
+from hqnn_jax.circuits.transfer import Transfer
 from hqnn_jax.errors import CircuitError
 
 _PRECISION = jax.lax.Precision.HIGHEST
@@ -38,11 +38,6 @@ def why_not(circuit: Circuit) -> str | None:
             "the most; use 'statevector', or trajectories with noise"
         )
     return None
-
-
-def data_enters_once(circuit: Circuit) -> bool:
-    """Whether features enter at the front alone, so that the rest is the same for all samples."""
-    return reads_features_once(circuit)
 
 
 def build(circuit: Circuit) -> Callable[..., Float[Array, "batch outputs"]]:

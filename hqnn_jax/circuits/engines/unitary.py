@@ -16,8 +16,9 @@ from hqnn_jax.circuits.bits import bit
 from hqnn_jax.circuits.components import Components, product_state
 from hqnn_jax.circuits.definition import Circuit
 from hqnn_jax.circuits.engines.statevector import measured_layers
-from hqnn_jax.circuits.evolution import Evolution
+from hqnn_jax.circuits.evolution import Evolution, reads_features
 from hqnn_jax.circuits.rotations import Angles
+from hqnn_jax.circuits.schedule import Layer
 
 _PRECISION = jax.lax.Precision.HIGHEST
 # V has 4^n entries: 1 GiB in single precision at 13 qubits.
@@ -31,9 +32,9 @@ def why_not(circuit: Circuit) -> str | None:
             f"its matrix would have 4^{circuit.num_qubits} entries, and {_MAX_QUBITS} qubits are "
             "the most; use 'statevector' or 'auto'"
         )
-    layers, _ = measured_layers(circuit)
-    plan = Evolution.of(layers, circuit.gates, circuit.num_qubits, circuit.angles)
-    if plan.reads_features_later:
+    (first, *others), _ = measured_layers(circuit)
+    later = [Layer({}, first.entangler), *others]
+    if any(reads_features(layer, circuit.angles) for layer in later):
         return (
             "features enter after the first layer of one-qubit gates; use 'statevector' or 'auto'"
         )

@@ -1,0 +1,106 @@
+"""The typed, frozen, validated configuration of a run: YAML in, YAML out.
+
+Every key a run depends on is a field here with its type, range and default, so the resolved
+configuration stored in a run folder says everything and can be run again as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import yaml
+from pydantic import Field, model_validator
+
+from hqnn_jax.config.base import Section
+from hqnn_jax.config.dataset import (
+    DATASET_NAMES,
+    FOLDER_NAMES,
+    MEDMNIST_NAMES,
+    DatasetConfig,
+    SplitConfig,
+    SyntheticConfig,
+)
+from hqnn_jax.config.evaluation import PAPER_NAMES, CrossDatasetConfig, EvaluationConfig
+from hqnn_jax.config.model import (
+    ANSATZ_NAMES,
+    BACKBONE_NAMES,
+    CIRCUIT_NAMES,
+    EMBEDDING_NAMES,
+    ENTANGLEMENT_NAMES,
+    MEASUREMENT_NAMES,
+    PRETRAINED_NAMES,
+    BackboneConfig,
+    CircuitConfig,
+    GrowthConfig,
+    MlpConfig,
+    ModelConfig,
+)
+from hqnn_jax.config.training import (
+    AugmentationConfig,
+    LearningRates,
+    ScheduleConfig,
+    TrainingConfig,
+)
+
+__all__ = [
+    "ANSATZ_NAMES",
+    "BACKBONE_NAMES",
+    "CIRCUIT_NAMES",
+    "DATASET_NAMES",
+    "EMBEDDING_NAMES",
+    "ENTANGLEMENT_NAMES",
+    "FOLDER_NAMES",
+    "MEASUREMENT_NAMES",
+    "MEDMNIST_NAMES",
+    "PAPER_NAMES",
+    "PRETRAINED_NAMES",
+    "AugmentationConfig",
+    "BackboneConfig",
+    "CircuitConfig",
+    "Config",
+    "CrossDatasetConfig",
+    "DatasetConfig",
+    "EvaluationConfig",
+    "GrowthConfig",
+    "LearningRates",
+    "MlpConfig",
+    "ModelConfig",
+    "ScheduleConfig",
+    "SplitConfig",
+    "SyntheticConfig",
+    "TrainingConfig",
+]
+
+
+class Config(Section):
+    """Everything a run depends on."""
+
+    dataset: DatasetConfig = DatasetConfig()
+    model: ModelConfig
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seeds: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Number of seeds trained: seed, seed + 1, …"""
+
+    @model_validator(mode="after")
+    def _views_need_images(self) -> Config:
+        if self.model.backbone.frozen and self.evaluation.test_time_augmentation != "none":
+            raise ValueError(
+                "evaluation.test_time_augmentation needs images; a frozen backbone's cached "
+                "features have none: set it to none"
+            )
+        if self.model.backbone.frozen and self.training.augmentation != AugmentationConfig():
+            raise ValueError(
+                "training.augmentation changes images; a frozen backbone's cached features have "
+                "none: remove it"
+            )
+        return self
+
+    def seed_values(self) -> tuple[int, ...]:
+        """Return every seed that is trained."""
+        return tuple(range(self.seed, self.seed + self.seeds))
+
+    def to_yaml(self) -> str:
+        """Return the fully resolved configuration as YAML that `load_config` accepts."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,49 @@
+"""What is measured on the trained model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from hqnn_jax.config.base import Section, known
+from hqnn_jax.config.dataset import DatasetConfig
+
+PAPER_NAMES = ("radhi2025", "hqnn2026", "aml2026", "hqcnn2025", "lean2025")
+
+
+class CrossDatasetConfig(Section):
+    """Another dataset a trained model is evaluated on, as a whole."""
+
+    dataset: DatasetConfig
+    class_map: dict[str, str]
+    """Class of that dataset -> class of the model; images of other classes are left out."""
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> CrossDatasetConfig:
+        if not self.class_map:
+            raise ValueError("class_map: expected at least one class")
+        return self
+
+
+class EvaluationConfig(Section):
+    """What is measured on the trained model, and with which uncertainty."""
+
+    checkpoint: Literal["best", "last"] = "best"
+    """`best`: highest validation accuracy (ties: lower validation loss). Never the test split."""
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = 256
+    test_time_augmentation: Literal["none", "dihedral"] = "none"
+    """`dihedral`: average the probabilities over the 8 flips and quarter turns."""
+    bootstrap_samples: Annotated[int, Field(ge=100, le=100000)] = 1000
+    calibration_bins: Annotated[int, Field(ge=2, le=1000)] = 15
+    explained_images: Annotated[int, Field(ge=0, le=64)] = 6
+    """Test images shown with Grad-CAM and integrated gradients; 0 for none."""
+    cross_datasets: tuple[CrossDatasetConfig, ...] = ()
+    """Other datasets the trained model is evaluated on."""
+    paper: str | None = None
+    """Name of the paper whose published figures the report shows beside ours."""
+
+    @field_validator("paper")
+    @classmethod
+    def _known_paper(cls, value: str | None) -> str | None:
+        return value if value is None else known(value, PAPER_NAMES)

@@ -1,0 +1,205 @@
+"""Backbone, processor, circuit and classifier."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from hqnn_jax.config.base import Probability, Section, Width, known, known_part
+
+BACKBONE_NAMES = (
+    "compact",
+    "five_layer_cnn",
+    "lean_cnn",
+    "lean_hybrid",
+    "resnet18",
+    "resnet50",
+    "resnet50_v1",
+    "vgg16",
+    "efficientnet_b0",
+)
+PRETRAINED_NAMES = ("resnet18", "resnet50", "resnet50_v1", "vgg16", "efficientnet_b0")
+"""Backbones whose ImageNet weights can be loaded; the hub has those of all but resnet50_v1."""
+CIRCUIT_NAMES = (
+    "radhi2025",
+    "hqnn2026",
+    "aml2026",
+    "hqcnn2025",
+    "lean2025",
+    "strongly_entangling",
+    "composed",
+)
+EMBEDDING_NAMES = ("angle_x", "angle_y", "angle_z", "iqp", "zz", "amplitude")
+ANSATZ_NAMES = (
+    "strongly_entangling",
+    "basic_entangler",
+    "real_amplitudes",
+    "efficient_su2",
+    "brickwork",
+    "hardware_efficient",
+    "tree",
+    "qcnn",
+)
+ENTANGLEMENT_NAMES = ("none", "linear", "reverse_linear", "ring", "full")
+MEASUREMENT_NAMES = ("z", "z_first", "xyz", "zz", "parity", "probabilities")
+_COMPOSED_DEFAULTS = {
+    "embedding": "angle_y",
+    "ansatz": "strongly_entangling",
+    "reuploading": False,
+    "measurement": "z",
+}
+
+
+class BackboneConfig(Section):
+    """The convolutional network that turns an image into features."""
+
+    name: str
+    image_size: Annotated[int, Field(ge=8, le=1024)] = 28
+    """Side in pixels the images are resized to inside the compiled step."""
+    pretrained: str | None = None
+    """Null, `hub` (Hugging Face), or the path of a local safetensors file."""
+    normalisation: Literal["centred", "imagenet"] = "centred"
+    """`centred`: (x - 0.5) / 0.5 on values in [0, 1]; `imagenet`: the ImageNet mean and deviation,
+    which pretrained weights need."""
+    frozen: bool = False
+    """Run the backbone once, cache its features on disk, train only what follows."""
+    compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`auto`: bfloat16 on GPU and TPU, float32 on CPU. Parameters are float32 in any case."""
+
+    _name = field_validator("name")(lambda value: known(value, BACKBONE_NAMES))
+
+    @model_validator(mode="after")
+    def _pretrained_fits(self) -> BackboneConfig:
+        if self.pretrained is not None and self.name not in PRETRAINED_NAMES:
+            raise ValueError(
+                f"pretrained weights exist for {', '.join(PRETRAINED_NAMES)}, not for {self.name}"
+            )
+        if self.pretrained is not None and self.normalisation != "imagenet":
+            raise ValueError("pretrained weights need normalisation: imagenet")
+        return self
+
+
+class MlpConfig(Section):
+    """A stack of Linear (+ BatchNorm) + ReLU + Dropout layers."""
+
+    widths: tuple[Width, ...] = ()
+    dropout: tuple[Probability, ...] | Probability = 0.0
+    """One rate for all layers, or one rate per layer."""
+    batch_norm: bool = True
+
+    @model_validator(mode="after")
+    def _one_dropout_per_layer(self) -> MlpConfig:
+        if isinstance(self.dropout, tuple) and len(self.dropout) != len(self.widths):
+            raise ValueError(
+                f"expected one dropout rate or one per layer: {len(self.widths)} widths, "
+                f"{len(self.dropout)} rates"
+            )
+        return self
+
+    def dropout_rates(self) -> tuple[float, ...]:
+        """Return one dropout rate per layer."""
+        if isinstance(self.dropout, tuple):
+            return self.dropout
+        return (self.dropout,) * len(self.widths)
+
+
+class GrowthConfig(Section):
+    """Adaptive circuit size: one more layer or qubit whenever validation stalls."""
+
+    axis: Literal["layers", "qubits"] = "layers"
+    maximum: Annotated[int, Field(ge=2, le=1000)]
+    """Largest number of layers or qubits; the circuit starts with its own."""
+    patience: Annotated[int, Field(ge=1)] = 2
+    """Epochs without a lower validation loss before the circuit grows."""
+    min_improvement: Annotated[float, Field(ge=0.0)] = 0.0
+    """How much lower the validation loss must be to count."""
+
+
+class CircuitConfig(Section):
+    """The variational circuit between processor and classifier."""
+
+    name: str = "radhi2025"
+    """A circuit of the library, or `package.module:function` of your own (returns a Circuit)."""
+    num_qubits: Annotated[int, Field(ge=1, le=30)] = 6
+    num_layers: Annotated[int, Field(ge=1, le=1000)] = 4
+    embedding: str | None = None
+    """This and the four that follow choose the parts of `composed`; null for other circuits."""
+    ansatz: str | None = None
+    entanglement: str | tuple[tuple[int, int], ...] | None = None
+    """What the ansatz entangles, by name or as a coupling map: pairs of qubits [control, target];
+    null for the ansatz' own pattern."""
+    reuploading: bool | None = None
+    """Whether the embedding comes before each layer instead of once at the front."""
+    measurement: str | None = None
+    growth: GrowthConfig | None = None
+    """Start small and grow while training; null keeps the size."""
+    engine: Literal["auto", "pennylane", "statevector", "unitary", "pauli_transfer"] = "auto"
+
+    @field_validator("name")
+    @classmethod
+    def _library_or_import_path(cls, value: str) -> str:
+        return value if ":" in value else known(value, CIRCUIT_NAMES)
+
+    _embedding = field_validator("embedding")(lambda value: known_part(value, EMBEDDING_NAMES))
+    _ansatz = field_validator("ansatz")(lambda value: known_part(value, ANSATZ_NAMES))
+    _measured = field_validator("measurement")(lambda value: known_part(value, MEASUREMENT_NAMES))
+
+    @field_validator("entanglement", mode="before")
+    @classmethod
+    def _name_or_pairs(cls, value: Any) -> Any:
+        if value is None or isinstance(value, str):
+            return known_part(value, ENTANGLEMENT_NAMES)
+        pairs = value if isinstance(value, list | tuple) else [value]
+        for pair in pairs:
+            if not isinstance(pair, list | tuple) or [type(qubit) for qubit in pair] != [int, int]:
+                raise ValueError(
+                    f"expected one of: {', '.join(ENTANGLEMENT_NAMES)}, or pairs of qubits "
+                    "[[control, target], …]"
+                )
+        return tuple(map(tuple, pairs))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parts_only_of_composed(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        given = {key: value for key, value in data.items() if value is not None}
+        if given.get("name") == "composed":
+            return {**_COMPOSED_DEFAULTS, **given}
+        for part in (*_COMPOSED_DEFAULTS, "entanglement"):
+            if part in given:
+                raise ValueError(f"{part!r} is a choice of the circuit named 'composed' only")
+        return data
+
+    def parts(self) -> dict[str, Any]:
+        """Return what chooses the parts of `composed`; empty for other circuits."""
+        if self.name != "composed":
+            return {}
+        return {part: getattr(self, part) for part in (*_COMPOSED_DEFAULTS, "entanglement")}
+
+
+class ModelConfig(Section):
+    """Backbone -> processor -> middle -> classifier."""
+
+    backbone: BackboneConfig
+    processor: MlpConfig = MlpConfig(widths=(64,))
+    middle: Literal["quantum", "matched", "none"] = "quantum"
+    circuit: CircuitConfig = CircuitConfig()
+    feature_scaling: Literal["none", "tanh", "standardised_tanh"] = "tanh"
+    """`none`: the angles are the features themselves; `tanh`: (pi/2)·tanh(features);
+    `standardised_tanh`: the same after batch normalisation, so that the angles of a new network
+    are spread over the range and the circuit's gradient does not start near zero."""
+    feature_selection: Literal["projection", "first"] = "projection"
+    """How the processor's output meets the middle's inputs: a learned Linear layer, or the first
+    features as they are, the others dropped (radhi2025)."""
+    readout_width: Width | None = None
+    """Width of a Linear layer right after the middle (radhi2025: 8); null for none."""
+    classifier: MlpConfig = MlpConfig(batch_norm=False)
+    """Hidden layers before the final Linear layer to the logits."""
+
+    @model_validator(mode="after")
+    def _first_features_exist(self) -> ModelConfig:
+        if self.feature_selection == "first" and not self.processor.widths:
+            raise ValueError("feature_selection 'first' needs processor.widths")
+        return self

@@ -1,0 +1,81 @@
+"""How the model is fitted."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from hqnn_jax.config.base import Probability, Section
+
+
+class AugmentationConfig(Section):
+    """Random changes to training images; the default changes nothing."""
+
+    crop_scale: tuple[
+        Annotated[float, Field(gt=0.0, le=1.0)], Annotated[float, Field(gt=0.0, le=1.0)]
+    ] = (1.0, 1.0)
+    """Area of the random resized crop as a share of the image, smallest and largest."""
+    horizontal_flip: bool = False
+    vertical_flip: bool = False
+    quarter_turns: bool = False
+    """Turn by 0, 90, 180 or 270 degrees, exactly: no pixel is interpolated."""
+    rotation_degrees: Annotated[float, Field(ge=0.0, le=180.0)] = 0.0
+    """Angle drawn uniformly from [-rotation_degrees, rotation_degrees]."""
+    brightness: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Factor drawn uniformly from [1 - brightness, 1 + brightness]; likewise the next two."""
+    contrast: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    saturation: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
+    """Shift drawn uniformly from [-hue, hue], as a share of the colour circle."""
+
+    @model_validator(mode="after")
+    def _ordered_scale(self) -> AugmentationConfig:
+        if self.crop_scale[0] > self.crop_scale[1]:
+            raise ValueError("crop_scale: expected the smallest share first")
+        return self
+
+
+class LearningRates(Section):
+    """Peak learning rate of each parameter group."""
+
+    backbone: Annotated[float, Field(gt=0.0)] = 1e-3
+    circuit: Annotated[float, Field(gt=0.0)] = 1e-3
+    classical: Annotated[float, Field(gt=0.0)] = 1e-3
+
+
+class ScheduleConfig(Section):
+    """How the learning rates change, all groups by the same factor."""
+
+    name: Literal["constant", "cosine", "reduce_on_plateau"] = "constant"
+    warmup_epochs: Annotated[float, Field(ge=0.0)] = 0.0
+    """Linear rise from zero (constant and cosine)."""
+    final_factor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Cosine: share of the peak learning rate reached at the end."""
+    factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    """Reduce on plateau: factor applied when the validation loss has stalled."""
+    patience: Annotated[int, Field(ge=1)] = 5
+    """Reduce on plateau: epochs without improvement before a reduction."""
+
+
+class TrainingConfig(Section):
+    """How the model is fitted."""
+
+    epochs: Annotated[int, Field(ge=1, le=100000)] = 10
+    batch_size: Annotated[int, Field(ge=2, le=65536)] = 64
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    learning_rate: LearningRates = LearningRates()
+    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-2
+    """Decoupled weight decay (AdamW), on matrices and kernels only, never on the circuit."""
+    label_smoothing: Probability = 0.0
+    class_weights: Literal["none", "inverse_frequency"] = "none"
+    clip_norm: Annotated[float, Field(gt=0.0)] | None = None
+    """Largest global norm of the gradient; null for no clipping."""
+    schedule: ScheduleConfig = ScheduleConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    contrastive_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    """Weight of the supervised-contrastive loss on the middle's output (Khosla et al., 2020)."""
+    contrastive_temperature: Annotated[float, Field(gt=0.0)] = 0.1
+    average_decay: Probability = 0.0
+    """Decay per step of the exponential moving average of the parameters that is validated and
+    evaluated; 0 evaluates the parameters themselves."""
