@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import datetime
-import importlib
 import inspect
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,15 +18,12 @@ from hqnn_jax.config import (
     EMBEDDING_NAMES,
     ENTANGLEMENT_NAMES,
     MEASUREMENT_NAMES,
-    Config,
+    PAPER_NAMES,
 )
 from hqnn_jax.config_loading import load_config
 from hqnn_jax.errors import HqnnError
 from hqnn_jax.memory import keep_large_buffers
 from hqnn_jax.progress import Progress
-
-if TYPE_CHECKING:
-    from hqnn_jax.evaluation.published import Published
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 
@@ -71,6 +67,20 @@ Examples:
     python -m experiment report runs/quantum runs/matched --out comparison.html
 """
 
+PAPER_HELP = f"""Reproduce a paper: every run its tables and figures need, and one report of them.
+
+Papers: {", ".join(PAPER_NAMES)}.
+
+Examples:
+
+    python -m experiment paper hqcnn2025 dataset.data_dir=DATA
+
+    python -m experiment paper lean2025 --small
+
+The same command goes on where an earlier one was stopped; finished runs are kept. KEY=VALUE changes
+a key in every run. --small takes a minute or two and trains on synthetic cells.
+"""
+
 BENCH_HELP = """Time the circuit engines against other simulators, after checking that all agree.
 
 Examples:
@@ -110,12 +120,13 @@ def run_command(
         # A stored configuration is always called config.yaml; its folder has the name.
         name = config.resolve().parent.name if config.name == "config.yaml" else config.stem
         out = Path("runs") / f"{name}-{now}"
+    from experiments.reports import write_run_report
     from hqnn_jax.run import train
     from hqnn_jax.run_folder import RunFolder
 
     folder = RunFolder(out)
     train(settings, folder, resume=resume, progress=Progress())
-    _write_report(folder.path, settings)
+    write_run_report(folder.path, settings)
     _print_summary(folder.path)
 
 
@@ -127,6 +138,7 @@ def evaluate_command(
     ] = None,
 ) -> None:
     """Evaluate the stored checkpoints of a finished run again."""
+    from experiments.reports import write_run_report
     from hqnn_jax.evaluation.finished_run import load_run
     from hqnn_jax.run import evaluate
     from hqnn_jax.run_folder import RunFolder
@@ -141,7 +153,7 @@ def evaluate_command(
     study = Study.load(settings, progress)
     compile_seconds = finished.metrics["time"]["compile_s"]
     evaluate(study, RunFolder(run), progress=progress, compile_seconds=compile_seconds)
-    _write_report(run, settings)
+    write_run_report(run, settings)
     _print_summary(run)
 
 
@@ -153,13 +165,32 @@ def report_command(
     ),
 ) -> None:
     """Write the report of a finished run again, or compare several runs on one page."""
+    from experiments.reports import write_run_report
     from hqnn_jax.evaluation.finished_run import load_run
     from hqnn_jax.evaluation.report import compare_runs
 
     if len(runs) > 1:
         print(compare_runs(runs, out))
         return
-    print(_write_report(runs[0], load_run(runs[0]).config))
+    print(write_run_report(runs[0], load_run(runs[0]).config))
+
+
+@app.command("paper", help=PAPER_HELP)
+def paper_command(
+    name: Annotated[str, typer.Argument(help="Which paper.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Keys changed in every run.")
+    ] = None,
+    small: Annotated[bool, typer.Option("--small", help="Minutes, on synthetic cells.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the report and the runs; default: runs/NAME.")
+    ] = None,
+) -> None:
+    """Reproduce a paper."""
+    from experiments.paper import Request, reproduce
+
+    out = out or Path("runs") / (f"{name}-small" if small else name)
+    print(f"report: {reproduce(name, Request(out, tuple(overrides or ()), small), Progress())}")
 
 
 @app.command("bench", help=BENCH_HELP)
@@ -236,22 +267,6 @@ def list_command() -> None:
     print("  measurement: " + ", ".join(MEASUREMENT_NAMES))
     print("backbones")
     print("  " + ", ".join(BACKBONE_NAMES))
-
-
-def _published(config: Config) -> Published | None:
-    if config.evaluation.paper is None:
-        return None
-    return importlib.import_module(f"experiments.{config.evaluation.paper}").published(config)
-
-
-def _write_report(path: Path, config: Config) -> Path:
-    from hqnn_jax.evaluation.report import write_report
-    from hqnn_jax.models import build_circuit
-
-    figure = None
-    if config.model.middle == "quantum":
-        figure = build_circuit(config.model.circuit).draw()
-    return write_report(path, circuit_figure=figure, published=_published(config))
 
 
 def _print_summary(path: Path) -> None:

@@ -4,10 +4,28 @@
 2025; the published form is arXiv 2509.14277.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
+import numpy as np
+
+from experiments.paper import Arm, Request, Runs, is_synthetic, run_arms
+from experiments.tables import (
+    differences_table,
+    missing_section,
+    numbers,
+    results_table,
+    warnings_section,
+)
 from hqnn_jax.config import Config
+from hqnn_jax.evaluation import formatting, plots
+from hqnn_jax.evaluation.document import Document, Section, Table
 from hqnn_jax.evaluation.published import Published
+from hqnn_jax.progress import Progress
+
+TITLE = "Medical Image Classification using Hybrid Quantum-Classical Neural Network"
+REFERENCE = "Comilla University, 2025; arXiv 2509.14277"
 
 POSITIVE_LABELS: Mapping[str, tuple[int, ...]] = {
     "bloodmnist": (1, 2),
@@ -19,8 +37,8 @@ POSITIVE_LABELS: Mapping[str, tuple[int, ...]] = {
 
 def _published(accuracy: float, roc_auc: float, recall: float, supports: str) -> Published:
     return Published(
-        title="Medical Image Classification using Hybrid Quantum-Classical Neural Network",
-        reference="Comilla University, 2025; arXiv 2509.14277",
+        title=TITLE,
+        reference=REFERENCE,
         figures={"test": {"accuracy": accuracy, "roc_auc": roc_auc}},
         per_class={1: {"recall": recall}},
         per_class_split="test",
@@ -52,3 +70,96 @@ def published(config: Config) -> Published | None:
         return None
     same_task = set(dataset.positive_labels) == set(expected)
     return PUBLISHED[dataset.name] if same_task else None
+
+
+_DATASETS = {"bloodmnist": "BloodMNIST", "organamnist": "OrganAMNIST", "pathmnist": "PathMNIST"}
+_SMALL = ("training.batch_size=32", "seeds=1", "evaluation.test_time_augmentation=none")
+
+
+def _arms(dataset: str, title: str) -> tuple[Arm, ...]:
+    binary, classes = f"hqcnn2025_{dataset}_binary", "dataset.positive_labels=null"
+    twin, seeds = "model.middle=none", "seeds=3"
+    return (
+        Arm(f"{dataset}_binary", f"{title}, two classes, circuit", binary, (seeds,), _SMALL),
+        Arm(
+            f"{dataset}_binary_cnn",
+            f"{title}, two classes, classical twin",
+            binary,
+            (seeds, twin),
+            (*_SMALL, twin),
+        ),
+        Arm(f"{dataset}_multi", f"{title}, all classes, circuit", binary, (seeds, classes), _SMALL),
+        Arm(
+            f"{dataset}_multi_cnn",
+            f"{title}, all classes, classical twin",
+            binary,
+            (seeds, classes, twin),
+            _SMALL,
+        ),
+    )
+
+
+def reproduce(request: Request, progress: Progress) -> Document:
+    """Train circuit and classical twin on the three datasets, two classes and all of them."""
+    names = ("bloodmnist",) if request.small else tuple(_DATASETS)
+    groups = {name: _arms(name, _DATASETS[name]) for name in names}
+    if request.small:
+        # On synthetic cells both tasks have the same classes; the binary pair is enough.
+        groups = {name: arms[:2] for name, arms in groups.items()}
+    runs = run_arms([arm for arms in groups.values() for arm in arms], request, progress)
+    published = {
+        f"{name}_binary": figures.figures["test"]["accuracy"] for name, figures in PUBLISHED.items()
+    }
+    sections = []
+    for name, arms in groups.items():
+        done = [arm for arm in arms if arm.name in runs.finished]
+        if not done:
+            continue
+        tables = [results_table(done, runs, request, published)]
+        for circuit, twin in zip(arms[::2], arms[1::2], strict=True):
+            if circuit.name in runs.finished and twin.name in runs.finished:
+                tables.append(differences_table((circuit, twin), runs, twin.name, "accuracy"))
+        sections.append(_section(_DATASETS[name], done[0], runs, tuple(tables)))
+    return Document(
+        title=TITLE,
+        reference=REFERENCE,
+        sections=(
+            *sections,
+            *missing_section(runs),
+            *warnings_section(runs),
+            Section("How the paper was read", PUBLISHED["bloodmnist"].notes),
+        ),
+        synthetic=is_synthetic(runs),
+        data=numbers(runs),
+    )
+
+
+def _section(title: str, arm: Arm, runs: Runs, tables: tuple[Table, ...]) -> Section:
+    """The tables of a dataset, and confusion matrix, ROC curve and report of its first arm."""
+    run = runs.finished[arm.name]
+    test, synthetic = run.metrics["test"], run.metrics["dataset"]["synthetic"]
+    rows = tuple(
+        (
+            entry["class"],
+            *(formatting.percent(entry[metric]) for metric in ("precision", "recall", "f1")),
+            formatting.count(entry["support"]),
+        )
+        for entry in test["per_class"]
+    )
+    columns = (f"{arm.label}: class", "Precision (%)", "Recall (%)", "F1 (%)", "Images")
+    confusion = plots.confusion_matrix(
+        np.asarray(test["confusion_matrix"]),
+        run.metrics["dataset"]["class_names"],
+        synthetic=synthetic,
+    )
+    curves = plots.roc_curves(
+        run.predictions.probabilities["test"],
+        run.predictions.labels["test"],
+        test["per_class"],
+        synthetic=synthetic,
+    )
+    return Section(
+        title,
+        tables=(*tables, Table(columns, rows)),
+        figures=((f"{arm.label}: confusion matrix", confusion), (f"{arm.label}: ROC", curves)),
+    )

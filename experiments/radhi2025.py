@@ -4,10 +4,21 @@ Radhi et al., "Efficient Blood Cell Classification Using a Hybrid Variational Qu
 Circuit–EfficientNet Model on BloodMNIST", 2025.
 """
 
+from __future__ import annotations
+
 import dataclasses
 
+import jax
+import numpy as np
+
+from experiments.paper import Arm, Request, is_synthetic, run_arms
+from experiments.tables import missing_section, numbers, results_table, warnings_section
 from hqnn_jax.config import Config
-from hqnn_jax.evaluation.published import Published
+from hqnn_jax.evaluation import formatting, plots
+from hqnn_jax.evaluation.document import Document, Section, Table
+from hqnn_jax.evaluation.finished_run import FinishedRun
+from hqnn_jax.evaluation.published import SPLITS, Published
+from hqnn_jax.progress import Progress
 
 PUBLISHED = Published(
     title=(
@@ -98,3 +109,121 @@ def _differences(config: Config) -> list[str]:
     if config.evaluation.test_time_augmentation != "none":
         notes.append("Ours averages the probabilities over the eight flips and turns of an image.")
     return notes
+
+
+_SMALL = ("training.batch_size=16",)
+_SMALL_FROZEN = (
+    *_SMALL,
+    "model.backbone={name: five_layer_cnn, image_size: 28, frozen: true}",
+)
+PUBLISHED_ARM = Arm("published", "As published, 224 px", "radhi2025_bloodmnist", ("seeds=3",))
+ARMS = (
+    Arm(
+        "frozen",
+        "The paper's head and circuit, frozen backbone, 112 px",
+        "radhi2025_bloodmnist_frozen",
+        ("seeds=3",),
+        (*_SMALL_FROZEN, "seeds=1"),
+    ),
+    Arm(
+        "compact",
+        "The circuit behind a compact network, 28 px",
+        "bloodmnist_compact",
+        ("seeds=3",),
+        (*_SMALL, "seeds=1", "evaluation.test_time_augmentation=none"),
+    ),
+)
+
+
+def reproduce(request: Request, progress: Progress) -> Document:
+    """Run the arms and show the paper's tables and figures for each, validation and test.
+
+    The published configuration takes days on a CPU and is one of the arms on accelerators only.
+    """
+    arms: tuple[Arm, ...] = ARMS
+    if jax.default_backend() != "cpu" and not request.small:
+        arms = (PUBLISHED_ARM, *ARMS)
+    runs = run_arms(arms, request, progress)
+    readings = list(PUBLISHED.notes)
+    if PUBLISHED_ARM not in arms:
+        readings.append(
+            "The published configuration, EfficientNet-B0 fine-tuned at 224 px, needs an "
+            "accelerator and was not run here."
+        )
+    synthetic = is_synthetic(runs)
+    published = {arm.name: PUBLISHED.figures["test"]["accuracy"] for arm in arms}
+    return Document(
+        title=PUBLISHED.title,
+        reference=PUBLISHED.reference,
+        sections=(
+            Section("Results", tables=(results_table(arms, runs, request, published),)),
+            *(
+                _tables_and_figures(arm.label, runs.finished[arm.name], synthetic)
+                for arm in arms
+                if arm.name in runs.finished
+            ),
+            *missing_section(runs),
+            *warnings_section(runs),
+            Section("How the paper was read", tuple(readings)),
+        ),
+        synthetic=synthetic,
+        data=numbers(runs),
+    )
+
+
+def _tables_and_figures(label: str, run: FinishedRun, synthetic: bool) -> Section:
+    names = run.metrics["dataset"]["class_names"]
+    best = {entry["seed"]: entry["best_epoch"] for entry in run.metrics["seeds"]}
+    figures = [("Training curves", plots.training_curves(run.history, best, synthetic=synthetic))]
+    for split in ("validation", "test"):
+        metrics, predictions = run.metrics[split], run.predictions
+        confusion = plots.confusion_matrix(
+            np.asarray(metrics["confusion_matrix"]), names, synthetic=synthetic, split=split
+        )
+        curves = plots.roc_curves(
+            predictions.probabilities[split],
+            predictions.labels[split],
+            metrics["per_class"],
+            synthetic=synthetic,
+            split=split,
+        )
+        figures += [(f"Confusion matrix, {split}", confusion), (f"ROC curves, {split}", curves)]
+    classes = tuple(_class_table(run, split, synthetic) for split in ("validation", "test"))
+    return Section(label, tables=(_split_table(run, synthetic), *classes), figures=tuple(figures))
+
+
+def _split_table(run: FinishedRun, synthetic: bool) -> Table:
+    rows = [
+        (
+            split,
+            metric.replace("_", " "),
+            formatting.percent(run.metrics[split][metric]),
+            formatting.interval(run.metrics[split]["intervals"][metric]),
+            formatting.UNDEFINED if synthetic else formatting.percent(theirs),
+        )
+        for split in reversed(SPLITS)
+        for metric, theirs in PUBLISHED.figures[split].items()
+    ]
+    return Table(("Split", "Metric", "Ours (%)", "95 % interval", "Published (%)"), tuple(rows))
+
+
+def _class_table(run: FinishedRun, split: str, synthetic: bool) -> Table:
+    compare = split == PUBLISHED.per_class_split and not synthetic
+    rows = [
+        (
+            entry["class"],
+            *(formatting.percent(entry[metric]) for metric in ("precision", "recall", "f1")),
+            formatting.percent(PUBLISHED.per_class[label].get("f1") if compare else None),
+            formatting.percent(entry["accuracy"]),
+            formatting.percent(entry["roc_auc"]),
+            formatting.count(entry["support"]),
+        )
+        for label, entry in enumerate(run.metrics[split]["per_class"])
+    ]
+    return Table(
+        (
+            f"Class, {split}", "Precision (%)", "Recall (%)", "F1 (%)", "F1, published (%)",
+            "Accuracy, one-vs-rest (%)", "ROC-AUC (%)", "Images",
+        ),
+        tuple(rows),
+    )  # fmt: skip

@@ -12,7 +12,7 @@ import inspect
 import itertools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -111,7 +111,10 @@ class HybridClassifier(nnx.Module):
         self.backbone = backbone
         self.feature_scaling = config.feature_scaling
         self.processor = Mlp(num_features, config.processor, rngs=rngs())
-        self.num_angles = circuit.num_features
+        # A plain classical network keeps all features; otherwise the middle's inputs are as many as
+        # the circuit's, whatever the middle is.
+        plain = config.feature_selection == "all"
+        self.num_angles = self.processor.num_outputs if plain else circuit.num_features
         self.projection = _projection(config, self.processor.num_outputs, circuit, rngs())
         self.angle_norm = (
             BatchNorm(circuit.num_features, momentum=0.9, epsilon=1e-5)
@@ -119,7 +122,7 @@ class HybridClassifier(nnx.Module):
             else None
         )
         self.middle = _middle(config, circuit, rngs())
-        width = circuit.num_features if self.middle is None else circuit.num_outputs
+        width = self.num_angles if self.middle is None else circuit.num_outputs
         self.readout = _readout(config.readout_width, width, rngs())
         width = config.readout_width or width
         self.classifier = Mlp(width, config.classifier, rngs=rngs())
@@ -130,6 +133,12 @@ class HybridClassifier(nnx.Module):
     ) -> Float[Array, "batch num_classes"]:
         """Return logits for normalised images `[batch, height, width, channels]`, or for features
         `[batch, num_features]` where there is no backbone."""
+        return self.classify(self.represent(inputs, rngs), rngs)
+
+    def represent(
+        self, inputs: Float[Array, "batch *shape"], rngs: nnx.Rngs | None = None
+    ) -> Float[Array, "batch num_outputs"]:
+        """Return the middle's output (its input where there is no middle)."""
         features = inputs if self.backbone is None else self.backbone(inputs)
         x = self.processor(features.astype(jnp.float32), rngs)
         x = x[:, : self.num_angles] if self.projection is None else self.projection(x)
@@ -137,10 +146,13 @@ class HybridClassifier(nnx.Module):
             x = self.angle_norm(x)
         if self.feature_scaling != "none":
             x = jnp.pi / 2 * jnp.tanh(x)
-        if self.middle is not None:
-            x = self.middle(x)
-        if self.readout is not None:
-            x = self.readout(x)
+        return x if self.middle is None else self.middle(x)
+
+    def classify(
+        self, representation: Float[Array, "batch num_outputs"], rngs: nnx.Rngs | None = None
+    ) -> Float[Array, "batch num_classes"]:
+        """Return the logits of the middle's output."""
+        x = representation if self.readout is None else self.readout(representation)
         return self.logits(self.classifier(x, rngs))
 
 
@@ -150,7 +162,7 @@ def _projection(
     if config.feature_selection == "projection":
         use_bias = config.feature_scaling != "standardised_tanh"  # see Mlp
         return nnx.Linear(width, circuit.num_features, use_bias=use_bias, rngs=rngs)
-    if width < circuit.num_features:
+    if config.feature_selection == "first" and width < circuit.num_features:
         raise ConfigurationError(
             f"model.processor.widths: feature_selection 'first' needs a last width of at least "
             f"{circuit.num_features}, the circuit's number of features; got {width}"
@@ -221,6 +233,14 @@ class Variables:
 jax.tree_util.register_dataclass(Variables, ["params", "batch_stats"], [])
 
 
+class TrainingOutputs(NamedTuple):
+    """What a forward pass in training returns: logits, the middle's output, batch statistics."""
+
+    logits: Float[Array, "batch num_classes"]
+    representation: Float[Array, "batch num_outputs"]
+    batch_stats: PyTree
+
+
 @dataclasses.dataclass(frozen=True)
 class Model:
     """The static structure of a model; together with `Variables` it is a pure function."""
@@ -249,14 +269,14 @@ class Model:
 
     def apply_training(
         self, variables: Variables, inputs: Float[Array, "batch *shape"], key: Key[Array, ""]
-    ) -> tuple[Float[Array, "batch outputs"], PyTree]:
-        """Evaluate with batch statistics of this batch and dropout drawn from `key`.
-
-        **Returns:** the outputs and the updated batch statistics.
-        """
+    ) -> TrainingOutputs:
+        """Evaluate a HybridClassifier with statistics of this batch and dropout from `key`."""
         module = nnx.merge(self.training_graph, variables.params, variables.batch_stats, copy=True)
-        outputs = module(inputs, nnx.Rngs(dropout=key))
-        return outputs, nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
+        rngs = nnx.Rngs(dropout=key)
+        representation = module.represent(inputs, rngs)
+        logits = module.classify(representation, rngs)
+        batch_stats = nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
+        return TrainingOutputs(logits, representation, batch_stats)
 
 
 def build_backbone(config: BackboneConfig, *, in_channels: int, key: Key[Array, ""]) -> Backbone:

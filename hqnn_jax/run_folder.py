@@ -55,7 +55,7 @@ class RunFolder:
                 f"{self.path}: holds a finished run; choose another --out (or see it with "
                 f"`python -m experiment report {self.path}`)"
             )
-        if self._was_trained() and not resume:
+        if self.was_trained() and not resume:
             raise RunFolderError(
                 f"{self.path}: holds an unfinished run; go on with `python -m experiment run "
                 f"{self.config} --out {self.path} --resume`, or choose another --out"
@@ -85,7 +85,8 @@ class RunFolder:
             write_atomically(self.config, config.to_yaml().encode())
         self.write_json(self.environment, describe_environment())
 
-    def _was_trained(self) -> bool:
+    def was_trained(self) -> bool:
+        """Return whether a run has begun training here."""
         return self.history.exists() or self.checkpoints(0).parent.exists()
 
     def _require_same(self, config: Config) -> None:

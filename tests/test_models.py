@@ -127,9 +127,9 @@ def test_angles_are_scaled_as_configured(scaling):
 def test_training_and_evaluation_differ_only_by_dropout_and_statistics():
     model, variables = build(processor={"widths": [6], "dropout": 0.5, "batch_norm": True})
     inputs = jnp.asarray(FEATURES)
-    one, statistics = model.apply_training(variables, inputs, jax.random.key(0))
-    two, _ = model.apply_training(variables, inputs, jax.random.key(1))
-    again, _ = model.apply_training(variables, inputs, jax.random.key(0))
+    one, _, statistics = model.apply_training(variables, inputs, jax.random.key(0))
+    two, _, _ = model.apply_training(variables, inputs, jax.random.key(1))
+    again, _, _ = model.apply_training(variables, inputs, jax.random.key(0))
     assert np.any(np.asarray(one) != np.asarray(two))
     np.testing.assert_array_equal(one, again)
     before = variables.batch_stats["processor"]["norms"][0]["mean"]

@@ -190,13 +190,24 @@ class ModelConfig(Section):
     """`none`: the angles are the features themselves; `tanh`: (pi/2)·tanh(features);
     `standardised_tanh`: the same after batch normalisation, so that the angles of a new network
     are spread over the range and the circuit's gradient does not start near zero."""
-    feature_selection: Literal["projection", "first"] = "projection"
-    """How the processor's output meets the middle's inputs: a learned Linear layer, or the first
-    features as they are, the others dropped (radhi2025)."""
+    feature_selection: Literal["projection", "first", "all"] = "projection"
+    """How the processor's output meets the middle's inputs: a learned Linear layer to the circuit's
+    number of features (the bottleneck), or the first features as they are, the others dropped
+    (radhi2025). `all`: no bottleneck, for a plain classical network without a middle."""
     readout_width: Width | None = None
     """Width of a Linear layer right after the middle (radhi2025: 8); null for none."""
     classifier: MlpConfig = MlpConfig(batch_norm=False)
     """Hidden layers before the final Linear layer to the logits."""
+
+    @model_validator(mode="after")
+    def _all_features_without_middle(self) -> ModelConfig:
+        plain = self.middle == "none" and self.feature_scaling == "none"
+        if self.feature_selection == "all" and not plain:
+            raise ValueError(
+                "feature_selection 'all' is a plain classical network; it needs middle: none and "
+                "feature_scaling: none"
+            )
+        return self
 
     @model_validator(mode="after")
     def _first_features_exist(self) -> ModelConfig:

@@ -124,7 +124,11 @@ def _history_lines(
 
 
 def confusion_matrix(
-    confusion: Num[np.ndarray, "classes classes"], class_names: Sequence[str], *, synthetic: bool
+    confusion: Num[np.ndarray, "classes classes"],
+    class_names: Sequence[str],
+    *,
+    synthetic: bool,
+    split: str = "test",
 ) -> Figure:
     """Draw a confusion matrix: counts and the percentage of the true class.
 
@@ -133,6 +137,7 @@ def confusion_matrix(
     - `confusion`: counts (or their mean over seeds), true class first.
     - `class_names`: one name per class.
     - `synthetic`: whether to say in the title that the data are synthetic.
+    - `split`: which split the title names.
     """
     counts = confusion.astype(np.float64)
     totals = counts.sum(axis=1, keepdims=True)
@@ -142,7 +147,7 @@ def confusion_matrix(
     figure = Figure(figsize=(side + 0.6, side), layout="constrained")
     axes = figure.subplots()
     # A title of the axes, not of the figure, stays close to the square picture.
-    axes.set_title(_title("Confusion matrix of the test split", synthetic), fontsize=12)
+    axes.set_title(_title(f"Confusion matrix of the {split} split", synthetic), fontsize=12)
     # The square root lets the few errors of a good classifier show.
     picture = axes.imshow(percent, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=100))
     for row, column in np.ndindex(num_classes, num_classes):
@@ -214,8 +219,9 @@ def roc_curves(
     per_class: Sequence[Mapping[str, Any]],
     *,
     synthetic: bool,
+    split: str = "test",
 ) -> Figure:
-    """Draw one-vs-rest ROC curves of the test split, one line per class and seed.
+    """Draw one-vs-rest ROC curves of a split, one line per class and seed.
 
     The right panel enlarges the corner that good classifiers share.
 
@@ -224,8 +230,9 @@ def roc_curves(
     - `probabilities`, `labels`: predictions of every seed and the true classes.
     - `per_class`: the `per_class` list of `compute_metrics`, for names and areas.
     - `synthetic`: whether to say in the title that the data are synthetic.
+    - `split`: which split the title names.
     """
-    figure = _figure(10.0, 4.3, "One-vs-rest ROC curves of the test split", synthetic)
+    figure = _figure(10.0, 4.3, f"One-vs-rest ROC curves of the {split} split", synthetic)
     whole, corner = figure.subplots(1, 2)
     shown = [1] if len(per_class) == 2 else range(len(per_class))
     for c in shown:

@@ -8,30 +8,18 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 
 from hqnn_jax.config import ModelConfig
 from hqnn_jax.errors import RunFolderError
-from hqnn_jax.evaluation import formatting, plots
+from hqnn_jax.evaluation import plots
 from hqnn_jax.evaluation.finished_run import FinishedRun, load_run
 from hqnn_jax.evaluation.metrics import SCALAR_METRICS
+from hqnn_jax.evaluation.pages import page_environment
 from hqnn_jax.evaluation.published import SPLITS, Published
 from hqnn_jax.evaluation.statistics import CLASS_METRICS
 from hqnn_jax.files import write_atomically
-
-METRIC_NAMES = {
-    "accuracy": "Accuracy",
-    "macro_f1": "Macro F1",
-    "weighted_f1": "Weighted F1",
-    "cohen_kappa": "Cohen’s kappa",
-    "roc_auc": "ROC-AUC",
-    "expected_calibration_error": "Calibration error",
-    "precision": "Precision",
-    "recall": "Recall",
-    "f1": "F1",
-}
 
 
 def write_report(
@@ -56,7 +44,7 @@ def write_report(
     """
     run = load_run(run_dir)
     html = (
-        _environment()
+        page_environment()
         .get_template("report.html.j2")
         .render(
             run=run,
@@ -102,32 +90,12 @@ def compare_runs(run_dirs: Sequence[Path], out: Path) -> Path:
     ]
     fingerprints = {run.metrics["dataset"]["fingerprint"] for run in runs}
     html = (
-        _environment()
+        page_environment()
         .get_template("comparison.html.j2")
         .render(rows=rows, scalar_metrics=SCALAR_METRICS, same_dataset=len(fingerprints) == 1)
     )
     write_atomically(out, html.encode())
     return out
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("hqnn_jax.evaluation"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": formatting.percent,
-        "interval": formatting.interval,
-        "points": formatting.points,
-        "duration": formatting.duration,
-        "count": formatting.count,
-        "inline": formatting.inline,
-        "metric_name": METRIC_NAMES.__getitem__,
-    }
-    return environment
 
 
 def _describe_model(model: ModelConfig) -> dict[str, str]:

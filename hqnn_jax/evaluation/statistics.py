@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float, Int, Integer, Num
+from scipy import stats
 
 CONFUSION_METRICS = ("accuracy", "macro_f1", "weighted_f1", "cohen_kappa")
 CLASS_METRICS = ("precision", "recall", "f1")
@@ -216,3 +217,17 @@ def percentile_interval(
     tail = (1 - level) / 2
     lower, upper = np.quantile(defined, [tail, 1 - tail])
     return [float(lower), float(upper)]
+
+
+def t_interval(
+    values: Float[np.ndarray, " seeds"], *, level: float = 0.95
+) -> tuple[float, float] | None:
+    """Return the t interval of the mean of independent values (one per seed).
+
+    None for a single value, whose spread is unknown.
+    """
+    if len(values) < 2:
+        return None
+    mean, error = float(np.mean(values)), float(stats.sem(values))
+    half = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * error
+    return mean - half, mean + half

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int, Key, Shaped
 from hqnn_jax.config import AugmentationConfig, BackboneConfig, TrainingConfig
 from hqnn_jax.data import augmentation
 from hqnn_jax.models import Model, Variables
+from hqnn_jax.training.contrastive import supervised_contrastive
 from hqnn_jax.training.state import RunningMetrics, TrainState
 
 
@@ -102,14 +103,26 @@ class Task:
         position = state.step % self.steps_per_epoch
         batch_size = self.training.batch_size
         indices = jax.lax.dynamic_slice(order, (position * batch_size,), (batch_size,))
-        inputs, labels = examples.inputs[indices], examples.labels[indices]
+        batch = Examples(examples.inputs[indices], examples.labels[indices])
+        return self.train_batch(state, batch, class_weights)
+
+    def train_batch(
+        self, state: TrainState, batch: Examples, class_weights: Float[Array, "num_classes"]
+    ) -> TrainState:
+        """Take one optimiser step on a batch of `training.batch_size` examples."""
+        batch_size, labels = self.training.batch_size, batch.labels
         augment_key, dropout_key = jax.random.split(jax.random.fold_in(state.key, state.step))
-        inputs = self.preprocessing(inputs, augment_key, self.training.augmentation)
+        inputs = self.preprocessing(batch.inputs, augment_key, self.training.augmentation)
 
         def objective(params):
             variables = Variables(params, state.variables.batch_stats)
-            logits, batch_stats = self.model.apply_training(variables, inputs, dropout_key)
-            return self.loss(logits, labels, class_weights), (logits, batch_stats)
+            outputs = self.model.apply_training(variables, inputs, dropout_key)
+            loss = self.loss(outputs.logits, labels, class_weights)
+            if self.training.contrastive_weight > 0:
+                loss += self.training.contrastive_weight * supervised_contrastive(
+                    outputs.representation, labels, self.training.contrastive_temperature
+                )
+            return loss, (outputs.logits, outputs.batch_stats)
 
         (loss, (logits, batch_stats)), gradients = jax.value_and_grad(objective, has_aux=True)(
             state.variables.params

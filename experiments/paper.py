@@ -1,0 +1,176 @@
+"""Reproducing a paper: the runs behind its tables and figures, and one report of all of them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from experiments.reports import write_run_report
+from hqnn_jax.config import PAPER_NAMES, Config
+from hqnn_jax.config_loading import first_difference, load_config
+from hqnn_jax.errors import (
+    ConfigurationError,
+    DataError,
+    PretrainedWeightsError,
+    RunFolderError,
+)
+from hqnn_jax.evaluation.document import Document, write_document
+from hqnn_jax.evaluation.finished_run import FinishedRun, load_run
+from hqnn_jax.files import write_atomically
+from hqnn_jax.progress import Progress
+from hqnn_jax.run import train
+from hqnn_jax.run_folder import RunFolder
+from hqnn_jax.training.loop import Interrupted
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+SMALL = (
+    "dataset.name=synthetic_cells",
+    "dataset.positive_labels=null",
+    "dataset.label_map=null",
+    "dataset.resolution=28",
+    "dataset.synthetic.train_images=256",
+    "dataset.synthetic.validation_images=64",
+    "dataset.synthetic.test_images=64",
+    "training.epochs=1",
+    "evaluation.bootstrap_samples=100",
+    "evaluation.cross_datasets=[]",
+    "evaluation.explained_images=0",
+)
+"""What `--small` changes in every run: synthetic cells, so that nothing need be downloaded."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a paper: where to write, changed keys, and whether the small variant."""
+
+    out: Path
+    overrides: tuple[str, ...] = ()
+    small: bool = False
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One run of a paper: a shipped configuration with changed keys.
+
+    **Attributes:**
+
+    - `name`: of its folder.
+    - `label`: how tables call it.
+    - `config`: file name in `configs/`, without suffix.
+    - `overrides`: KEY=VALUE.
+    - `small`: further ones of the small variant.
+    """
+
+    name: str
+    label: str
+    config: str
+    overrides: tuple[str, ...] = ()
+    small: tuple[str, ...] = ()
+
+    def resolve(self, request: Request) -> Config:
+        """Return the configuration, the user's own keys last."""
+        small = (*SMALL, *self.small) if request.small else ()
+        overrides = (*self.overrides, *small, *request.overrides)
+        return load_config(CONFIGS / f"{self.config}.yaml", overrides)
+
+
+def paper_module(name: str) -> ModuleType:
+    """Return the module of a paper: `TITLE`, `REFERENCE`, `published(config)`, `reproduce`.
+
+    **Raises:** `ConfigurationError` for a name that is not one of the five.
+    """
+    if name not in PAPER_NAMES:
+        raise ConfigurationError(f"paper {name!r}: expected one of {', '.join(PAPER_NAMES)}")
+    return importlib.import_module(f"experiments.{name}")
+
+
+def reproduce(name: str, request: Request, progress: Progress) -> Path:
+    """Run what a paper's tables and figures need; write and return `report.html`.
+
+    What is finished in `request.out` is not run again, so the same command goes on where an
+    earlier one was stopped. `results.json` holds every number of the report.
+    """
+    document: Document = paper_module(name).reproduce(request, progress)
+    results = json.dumps(document.data, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(request.out / "results.json", results.encode())
+    return write_document(request.out / "report.html", document)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What became of the arms: finished runs by name, and why others could not be run, by label."""
+
+    finished: Mapping[str, FinishedRun]
+    failed: Mapping[str, str]
+
+
+def run_arms(arms: Sequence[Arm], request: Request, progress: Progress) -> Runs:
+    """Train every arm that is not finished yet.
+
+    An arm whose images or pretrained weights cannot be had is left out, with the reason; the
+    others do not depend on it.
+
+    **Raises:** `ConfigurationError` before anything runs if one of them cannot be run;
+    `RunFolderError` if a folder holds a run of another configuration; `DataError` or
+    `PretrainedWeightsError` if no arm could be run.
+    """
+    configs = {arm.name: arm.resolve(request) for arm in arms}
+    finished, failed = {}, {}
+    for number, arm in enumerate(arms, start=1):
+        folder = RunFolder(request.out / arm.name)
+        progress.line(f"[{number}/{len(arms)}] {arm.label}: {folder.path}")
+        try:
+            _run_once(configs[arm.name], folder, progress)
+        except (DataError, PretrainedWeightsError) as error:
+            progress.line(f"left out: {error}")
+            failed[arm.label], last = str(error), error
+            continue
+        finished[arm.name] = load_run(folder.path)
+    if not finished:
+        raise last
+    return Runs(finished, failed)
+
+
+def _run_once(config: Config, folder: RunFolder, progress: Progress) -> None:
+    if folder.metrics.exists():
+        _require_same(folder, config)
+        progress.line("finished earlier")
+    else:
+        try:
+            train(config, folder, resume=folder.was_trained(), progress=progress)
+        except Interrupted as error:
+            raise Interrupted(
+                f"{folder.path}: stopped, a checkpoint is saved; the same command goes on"
+            ) from error
+    if not folder.report.exists():
+        write_run_report(folder.path, config)
+
+
+def _require_same(folder: RunFolder, config: Config) -> None:
+    stored, given = (
+        c.model_dump(mode="json", exclude={"dataset": {"data_dir"}})
+        for c in (load_config(folder.config), config)
+    )
+    difference = first_difference(stored, given)
+    if difference is not None:
+        key, old, new = difference
+        raise RunFolderError(
+            f"{folder.path}: the finished run has another configuration: {key} is {old!r} there, "
+            f"{new!r} here; choose another --out, or delete that folder to run it again"
+        )
+
+
+def is_synthetic(runs: Runs) -> bool:
+    """Return whether any of the runs saw synthetic images."""
+    return any(run.metrics["dataset"]["synthetic"] for run in runs.finished.values())
+
+
+def link(run: FinishedRun, request: Request) -> str:
+    """Return the link from the paper's report to that of a run."""
+    return Path(os.path.relpath(run.files.report, request.out)).as_posix()

@@ -1,0 +1,26 @@
+"""The report of one run, with the published figures of its paper beside ours."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from hqnn_jax.config import Config
+from hqnn_jax.evaluation.published import Published
+from hqnn_jax.evaluation.report import write_report
+from hqnn_jax.models import build_circuit
+
+
+def published_figures(config: Config) -> Published | None:
+    """Return what the configured paper published for this very task, None where it did not."""
+    if config.evaluation.paper is None:
+        return None
+    return importlib.import_module(f"experiments.{config.evaluation.paper}").published(config)
+
+
+def write_run_report(path: Path, config: Config) -> Path:
+    """Write `report.html` into the folder of a finished run and return its path."""
+    figure = None
+    if config.model.middle == "quantum":
+        figure = build_circuit(config.model.circuit).draw()
+    return write_report(path, circuit_figure=figure, published=published_figures(config))

@@ -1,0 +1,136 @@
+"""Tables and numbers several papers' reports share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.paper import Arm, Request, Runs, link
+from hqnn_jax.evaluation import formatting, statistics
+from hqnn_jax.evaluation.document import Section, Table
+from hqnn_jax.evaluation.finished_run import FinishedRun
+
+NO_SPREAD = "±: standard deviation over seeds."
+
+
+def over_seeds(run: FinishedRun, metric: str, split: str = "test") -> np.ndarray:
+    """Return a metric of every seed as float64[seeds]; NaN where it is undefined."""
+    return np.asarray([entry[split][metric] for entry in run.metrics["seeds"]], np.float64)
+
+
+def mean_and_deviation(values: np.ndarray) -> str:
+    """Write fractions in per cent: `97.43 ± 0.18`, without ± for a single seed."""
+    text = formatting.percent(float(np.mean(values)))
+    return text if len(values) < 2 else f"{text} ± {100 * np.std(values, ddof=1):.2f}"
+
+
+def results_table(
+    arms: Sequence[Arm], runs: Runs, request: Request, published: Mapping[str, float]
+) -> Table:
+    """Return one row per arm: test accuracy beside the published one, size and time.
+
+    `published` maps an arm's name to the published test accuracy, a fraction.
+    """
+    rows, links = [], []
+    for arm in arms:
+        run = runs.finished.get(arm.name)
+        if run is None:
+            continue
+        metrics, accuracy = run.metrics, over_seeds(run, "accuracy")
+        theirs = None if metrics["dataset"]["synthetic"] else published.get(arm.name)
+        rows.append(
+            (
+                arm.label,
+                mean_and_deviation(accuracy),
+                formatting.interval(metrics["test"]["intervals"]["accuracy"]),
+                formatting.percent(theirs),
+                formatting.points(None if theirs is None else float(accuracy.mean()) - theirs),
+                mean_and_deviation(over_seeds(run, "macro_f1")),
+                formatting.percent(metrics["test"]["roc_auc"]),
+                formatting.count(metrics["parameters"]["total"]),
+                formatting.count(metrics["parameters"]["circuit"]),
+                formatting.duration(metrics["time"]["train_s"]),
+            )
+        )
+        links.append(link(run, request))
+    return Table(
+        (
+            "Arm", "Test accuracy (%)", "95 % interval", "Published (%)", "Difference (points)",
+            "Macro F1 (%)", "ROC-AUC (%)", "Parameters", "of the circuit", "Training, a seed",
+        ),
+        tuple(rows),
+        note=f"{NO_SPREAD} Interval: bootstrap over the test images, for one trained model.",
+        links=tuple(links),
+    )  # fmt: skip
+
+
+def differences_table(arms: Sequence[Arm], runs: Runs, reference: str, metric: str) -> Table:
+    """Return the paired differences of every arm against one, seed by seed, with t intervals."""
+    names = [arm for arm in arms if arm.name in runs.finished and arm.name != reference]
+    base = over_seeds(runs.finished[reference], metric)
+    rows = []
+    for arm in names:
+        values = over_seeds(runs.finished[arm.name], metric) - base
+        bounds = statistics.t_interval(values)
+        rows.append(
+            (
+                arm.label,
+                formatting.points(float(values.mean())),
+                formatting.UNDEFINED
+                if bounds is None
+                else f"{formatting.points(bounds[0])} to {formatting.points(bounds[1])}",
+                str(len(values)),
+            )
+        )
+    label = next(arm.label for arm in arms if arm.name == reference)
+    return Table(
+        (f"{metric} against “{label}”", "Mean difference (points)", "95 % t interval", "Seeds"),
+        tuple(rows),
+        note="Paired: arms of one seed share split, data order, augmentation and the initial "
+        "values of all parts they have in common.",
+    )
+
+
+def missing_section(runs: Runs) -> tuple[Section, ...]:
+    """Return a section that names the arms that could not be run, and why; none if all were."""
+    if not runs.failed:
+        return ()
+    rows = tuple((label, reason) for label, reason in runs.failed.items())
+    return (Section("Not run", tables=(Table(("Arm", "Reason"), rows),)),)
+
+
+def warnings_section(runs: Runs) -> tuple[Section, ...]:
+    """Return a section with what was found out about the datasets, each warning once."""
+    found = {
+        (run.metrics["dataset"]["name"], warning): None
+        for run in runs.finished.values()
+        for warning in run.metrics["dataset"].get("warnings", ())
+    }
+    if not found:
+        return ()
+    return (Section("About the data", tables=(Table(("Dataset", "Warning"), tuple(found)),)),)
+
+
+def numbers(runs: Runs) -> dict[str, Any]:
+    """Return the figures of every arm, ready for JSON."""
+    return {
+        "arms": {
+            name: {
+                "dataset": run.metrics["dataset"]["name"],
+                "synthetic": run.metrics["dataset"]["synthetic"],
+                "parameters": run.metrics["parameters"],
+                "time": run.metrics["time"],
+                **{
+                    split: {
+                        metric: [entry[split][metric] for entry in run.metrics["seeds"]]
+                        for metric in ("accuracy", "macro_f1", "weighted_f1", "roc_auc")
+                    }
+                    for split in ("validation", "test")
+                },
+            }
+            for name, run in runs.finished.items()
+        },
+        "failed": dict(runs.failed),
+    }
