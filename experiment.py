@@ -142,6 +142,7 @@ def evaluate_command(
     from hqnn_jax.evaluation.finished_run import load_run
     from hqnn_jax.run import evaluate
     from hqnn_jax.run_folder import RunFolder
+    from hqnn_jax.stages import Stages
     from hqnn_jax.study import Study
 
     finished = load_run(run)
@@ -150,9 +151,9 @@ def evaluate_command(
         dataset = settings.dataset.model_copy(update={"data_dir": data_dir})
         settings = settings.model_copy(update={"dataset": dataset})
     progress = Progress()
-    study = Study.load(settings, progress)
+    stages = Stages(Study.load(settings, progress), progress)
     compile_seconds = finished.metrics["time"]["compile_s"]
-    evaluate(study, RunFolder(run), progress=progress, compile_seconds=compile_seconds)
+    evaluate(stages, RunFolder(run), progress=progress, compile_seconds=compile_seconds)
     write_run_report(run, settings)
     _print_summary(run)
 
@@ -190,7 +191,12 @@ def paper_command(
     from experiments.paper import Request, reproduce
 
     out = out or Path("runs") / (f"{name}-small" if small else name)
-    print(f"report: {reproduce(name, Request(out, tuple(overrides or ()), small), Progress())}")
+    report, failed = reproduce(name, Request(out, tuple(overrides or ()), small), Progress())
+    print(f"report: {report}")
+    for arm, reason in failed.items():
+        print(f"error: {arm}: {reason}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command("bench", help=BENCH_HELP)

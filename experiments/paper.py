@@ -90,16 +90,19 @@ def paper_module(name: str) -> ModuleType:
     return importlib.import_module(f"experiments.{name}")
 
 
-def reproduce(name: str, request: Request, progress: Progress) -> Path:
-    """Run what a paper's tables and figures need; write and return `report.html`.
+def reproduce(name: str, request: Request, progress: Progress) -> tuple[Path, Mapping[str, str]]:
+    """Run what a paper's tables and figures need, and write `report.html` and `results.json`.
 
     What is finished in `request.out` is not run again, so the same command goes on where an
-    earlier one was stopped. `results.json` holds every number of the report.
+    earlier one was stopped.
+
+    **Returns:** the path of the report, and why some arms could not be run, by their label.
     """
     document: Document = paper_module(name).reproduce(request, progress)
     results = json.dumps(document.data, indent=2, ensure_ascii=False) + "\n"
     write_atomically(request.out / "results.json", results.encode())
-    return write_document(request.out / "report.html", document)
+    report = write_document(request.out / "report.html", document)
+    return report, document.data.get("failed", {})
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,9 @@ def run_arms(arms: Sequence[Arm], request: Request, progress: Progress) -> Runs:
     `PretrainedWeightsError` if no arm could be run.
     """
     configs = {arm.name: arm.resolve(request) for arm in arms}
-    finished, failed = {}, {}
+    finished: dict[str, FinishedRun] = {}
+    failed: dict[str, str] = {}
+    last: DataError | PretrainedWeightsError | None = None
     for number, arm in enumerate(arms, start=1):
         folder = RunFolder(request.out / arm.name)
         progress.line(f"[{number}/{len(arms)}] {arm.label}: {folder.path}")
@@ -129,10 +134,11 @@ def run_arms(arms: Sequence[Arm], request: Request, progress: Progress) -> Runs:
             _run_once(configs[arm.name], folder, progress)
         except (DataError, PretrainedWeightsError) as error:
             progress.line(f"left out: {error}")
-            failed[arm.label], last = str(error), error
+            failed[arm.label] = str(error)
+            last = error
             continue
         finished[arm.name] = load_run(folder.path)
-    if not finished:
+    if last is not None and not finished:
         raise last
     return Runs(finished, failed)
 

@@ -11,6 +11,7 @@ from experiments.paper import Arm, Request, Runs, link
 from hqnn_jax.evaluation import formatting, statistics
 from hqnn_jax.evaluation.document import Section, Table
 from hqnn_jax.evaluation.finished_run import FinishedRun
+from hqnn_jax.evaluation.pages import METRIC_NAMES
 
 NO_SPREAD = "±: standard deviation over seeds."
 
@@ -86,7 +87,12 @@ def differences_table(arms: Sequence[Arm], runs: Runs, reference: str, metric: s
         )
     label = next(arm.label for arm in arms if arm.name == reference)
     return Table(
-        (f"{metric} against “{label}”", "Mean difference (points)", "95 % t interval", "Seeds"),
+        (
+            f"{METRIC_NAMES[metric]} against “{label}”",
+            "Mean difference (points)",
+            "95 % t interval",
+            "Seeds",
+        ),
         tuple(rows),
         note="Paired: arms of one seed share split, data order, augmentation and the initial "
         "values of all parts they have in common.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,12 @@ from hqnn_jax.errors import CheckpointError
 from hqnn_jax.evaluation.metrics import compute_metrics, mean_over_seeds
 from hqnn_jax.progress import Progress
 from hqnn_jax.run_folder import RunFolder
+from hqnn_jax.stages import Stages
 from hqnn_jax.study import Study, describe_dataset
 from hqnn_jax.training.checkpoints import Checkpoints
+from hqnn_jax.training.growth import circuit_size, enlarge, saved_circuit_size
 from hqnn_jax.training.interrupt import stop_requested
-from hqnn_jax.training.loop import compile_program, fit
-from hqnn_jax.training.prediction import Predictor, averaged_over_views
+from hqnn_jax.training.loop import fit
 from hqnn_jax.training.state import TrainState
 
 NUM_SAMPLE_IMAGES = 24
@@ -38,70 +39,87 @@ def train(config: Config, folder: RunFolder, *, resume: bool, progress: Progress
     """
     folder.prepare(config, resume=resume)
     study = Study.load(config, progress)
-    model, variables = study.initial_model(config.seed)
+    _, variables = study.initial_model(config.seed)
     parameters = study.parameters(variables)
     progress.line("parameters: " + ", ".join(f"{k} {v:,}" for k, v in parameters.items()))
-    task = study.task(model, variables)
-    data = study.training_data()
-    like = study.initial_state(task, variables, config.seed)
-    with progress.task("compiling"):
-        program = compile_program(task, like, data, config.evaluation.batch_size)
+    stages = Stages(study, progress)
     with stop_requested() as stop:
         for seed in config.seed_values():
-            _, variables = study.initial_model(seed)
-            state = study.initial_state(task, variables, seed)
-            path = folder.checkpoints(seed)
-            with Checkpoints(path, study.description(seed)) as checkpoints:
-                latest = checkpoints.latest_step()
-                if latest is not None:
-                    state = checkpoints.restore(latest, state)
-                folder.trim_history(seed, int(state.step) // task.steps_per_epoch)
-                fit(
-                    task, program, state, data, seed=seed, folder=folder,
-                    checkpoints=checkpoints, progress=progress, stop=stop,
-                )  # fmt: skip
-    evaluate(study, folder, progress=progress, compile_seconds=program.compile_seconds)
+            _train_seed(stages, seed, folder, progress, stop)
+    evaluate(stages, folder, progress=progress, compile_seconds=stages.compile_seconds)
+
+
+def _train_seed(
+    stages: Stages, seed: int, folder: RunFolder, progress: Progress, stop: Callable[[], bool]
+) -> None:
+    """Train one seed to its last epoch, from its last checkpoint where there is one."""
+    study = stages.study
+    circuit, total = study.config.model.circuit, study.config.training.epochs
+
+    def size_now() -> int:
+        return circuit_size(circuit, folder.read_history(seed))
+
+    path = folder.checkpoints(seed)
+    with Checkpoints(path, study.description(seed)) as checkpoints:
+        latest = checkpoints.latest_step()
+        current = saved_circuit_size(circuit, folder.read_history(seed), study.epochs(latest or 0))
+        stage = stages.stage(current)
+        state = stage.initial_state(seed)
+        if latest is not None:
+            state = checkpoints.restore(latest, state)
+        folder.trim_history(seed, int(study.epochs(latest or 0)))
+        while study.epochs(int(state.step)) < total:
+            if size_now() != current:
+                current = size_now()
+                stage = stages.stage(current)
+                state = enlarge(state, stage.initial_state(seed))
+                progress.line(f"seed {seed}: the circuit grows to {current} {circuit.growth_axis}")
+            state = fit(
+                stage.task, stages.program(current), state, stages.data(), seed=seed,
+                folder=folder, checkpoints=checkpoints, progress=progress, stop=stop,
+                pause=lambda size=current: size_now() != size,
+            )  # fmt: skip
 
 
 def evaluate(
-    study: Study, folder: RunFolder, *, progress: Progress, compile_seconds: float
+    stages: Stages, folder: RunFolder, *, progress: Progress, compile_seconds: float
 ) -> None:
     """Evaluate the chosen checkpoint of every seed; write `predictions.npz` and `metrics.json`.
 
     This is the only place where the test split is read.
     """
-    config, dataset = study.config, study.dataset
-    model, variables = study.initial_model(config.seed)
-    task = study.task(model, variables)
-    like = study.initial_state(task, variables, config.seed)
-    predict = averaged_over_views(task.predict, config.evaluation.test_time_augmentation)
-    inputs = study.inputs
-    with progress.task("compiling the evaluation"):
-        predictor = Predictor.compile(
-            predict,
-            variables,
-            inputs["test"],
-            min(config.evaluation.batch_size, len(dataset.test)),
-        )
-    best_epochs = []
+    study = stages.study
+    config = study.config
+    best_epochs, parameters = [], []
     probabilities: dict[str, list[np.ndarray]] = {name: [] for name in SPLIT_NAMES}
-    total = len(config.seed_values()) * sum(map(len, inputs.values()))
+    total = len(config.seed_values()) * sum(map(len, study.inputs.values()))
+    chosen = [chosen_state(stages, folder, seed) for seed in config.seed_values()]
+    for size, _ in chosen:
+        stages.predictor(size)
     with progress.task("evaluating", total) as advance:
-        for seed in config.seed_values():
-            state = _chosen_state(study, folder, seed, like)
-            best_epochs.append(int(state.step) // task.steps_per_epoch)
+        for size, state in chosen:
+            best_epochs.append(int(state.step) // stages.stage(size).task.steps_per_epoch)
+            parameters.append(study.parameters(state.variables))
             for name in SPLIT_NAMES:
-                probabilities[name].append(predictor(state.evaluated, inputs[name], advance))
+                predict = stages.predictor(size)
+                probabilities[name].append(predict(state.evaluated, study.inputs[name], advance))
     stacked = {name: np.stack(values) for name, values in probabilities.items()}
     folder.write_arrays(folder.predictions, _prediction_arrays(study, stacked))
     with progress.task("computing metrics and intervals"):
         metrics = _metrics(study, folder, stacked, best_epochs, compile_seconds)
-    metrics["parameters"] = study.parameters(variables)
+    # Circuits that grew may differ between seeds; the largest model is the one to compare.
+    metrics["parameters"] = max(parameters, key=lambda counts: counts["total"])
+    if config.model.circuit.growth is not None:
+        metrics["circuit_sizes"] = [size for size, _ in chosen]
     folder.write_json(folder.metrics, metrics)
 
 
-def _chosen_state(study: Study, folder: RunFolder, seed: int, like: TrainState) -> TrainState:
-    path = folder.checkpoints(seed)
+def chosen_state(stages: Stages, folder: RunFolder, seed: int) -> tuple[int, TrainState]:
+    """Return the circuit's size and the state of the checkpoint that is evaluated.
+
+    **Raises:** `CheckpointError` where there is none, or it cannot be read.
+    """
+    study, path = stages.study, folder.checkpoints(seed)
     with Checkpoints(path, study.description(seed)) as checkpoints:
         best = study.config.evaluation.checkpoint == "best"
         step = checkpoints.best_step() if best else checkpoints.latest_step()
@@ -109,7 +127,9 @@ def _chosen_state(study: Study, folder: RunFolder, seed: int, like: TrainState) 
             raise CheckpointError(
                 f"{path}: no checkpoint to evaluate; train the run first with --resume"
             )
-        return checkpoints.restore(step, like)
+        circuit, history = study.config.model.circuit, folder.read_history(seed)
+        size = saved_circuit_size(circuit, history, study.epochs(step))
+        return size, checkpoints.restore(step, stages.stage(size).initial_state(seed))
 
 
 def _prediction_arrays(study: Study, probabilities: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -112,8 +112,11 @@ class RunFolder:
         np.savez_compressed(buffer, allow_pickle=False, **arrays)
         write_atomically(path, buffer.getvalue())
 
-    def read_history(self) -> list[dict[str, Any]]:
-        """Return one record per finished epoch and seed; a half-written last line is left out."""
+    def read_history(self, seed: int | None = None) -> list[dict[str, Any]]:
+        """Return one record per finished epoch, of one seed or of all, in order.
+
+        A half-written last line is left out.
+        """
         if not self.history.exists():
             return []
         records = []
@@ -122,7 +125,7 @@ class RunFolder:
                 records.append(json.loads(line))
             except json.JSONDecodeError:
                 break
-        return records
+        return [record for record in records if seed is None or record["seed"] == seed]
 
     def append_history(self, record: Mapping[str, Any]) -> None:
         """Add the record of one epoch."""

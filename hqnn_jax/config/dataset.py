@@ -27,6 +27,8 @@ MEDMNIST_NAMES = (
 FOLDER_NAMES = ("pbc", "blood_cell_images", "aml_cytomorphology", "medical_mnist")
 """Sets of image files, one folder per class, that a person has to download."""
 DATASET_NAMES = ("synthetic_cells", *MEDMNIST_NAMES, *FOLDER_NAMES)
+OFFICIAL_SPLIT_NAMES = ("synthetic_cells", *MEDMNIST_NAMES, "blood_cell_images")
+"""Sets that are published with a test split."""
 _MEDMNIST_RESOLUTIONS = (28, 64, 128, 224)
 
 
@@ -105,6 +107,25 @@ class DatasetConfig(Section):
         if twice:
             raise ValueError(f"label_map: {twice[0]} is in two classes")
         return self
+
+    @model_validator(mode="after")
+    def _possible_split(self) -> DatasetConfig:
+        official = self.name in OFFICIAL_SPLIT_NAMES
+        if self.split.method == "official" and not official:
+            raise ValueError(f"split.method: {self.name} has no official split; use stratified")
+        if self.images_per_class is not None and self.split_method == "official":
+            raise ValueError(
+                "images_per_class needs a split of its own, not the official one: set "
+                "split.method to stratified"
+            )
+        return self
+
+    @property
+    def split_method(self) -> Literal["official", "stratified", "grouped"]:
+        """How images are divided, where `split.method` leaves it open too."""
+        return self.split.method or (
+            "official" if self.name in OFFICIAL_SPLIT_NAMES else "stratified"
+        )
 
     def resolved_data_dir(self) -> Path:
         """Return the folder datasets are read from and downloaded to."""

@@ -172,6 +172,29 @@ class CircuitConfig(Section):
                 raise ValueError(f"{part!r} is a choice of the circuit named 'composed' only")
         return data
 
+    @model_validator(mode="after")
+    def _grows_from_its_size(self) -> CircuitConfig:
+        if self.growth is not None and self.growth.maximum <= self.size:
+            raise ValueError(
+                f"growth.maximum: expected more than the first {self.size} {self.growth_axis}"
+            )
+        return self
+
+    @property
+    def growth_axis(self) -> Literal["layers", "qubits"]:
+        """What a growing circuit gets more of."""
+        return "layers" if self.growth is None else self.growth.axis
+
+    @property
+    def size(self) -> int:
+        """Number of layers or qubits along the axis that may grow."""
+        return self.num_layers if self.growth_axis == "layers" else self.num_qubits
+
+    def with_size(self, size: int) -> CircuitConfig:
+        """Return the circuit with this number of layers or qubits."""
+        field = "num_layers" if self.growth_axis == "layers" else "num_qubits"
+        return self.model_copy(update={field: size})
+
     def parts(self) -> dict[str, Any]:
         """Return what chooses the parts of `composed`; empty for other circuits."""
         if self.name != "composed":
@@ -198,6 +221,12 @@ class ModelConfig(Section):
     """Width of a Linear layer right after the middle (radhi2025: 8); null for none."""
     classifier: MlpConfig = MlpConfig(batch_norm=False)
     """Hidden layers before the final Linear layer to the logits."""
+
+    @model_validator(mode="after")
+    def _only_circuits_grow(self) -> ModelConfig:
+        if self.circuit.growth is not None and self.middle != "quantum":
+            raise ValueError("circuit.growth needs middle: quantum; set growth to null")
+        return self
 
     @model_validator(mode="after")
     def _all_features_without_middle(self) -> ModelConfig:

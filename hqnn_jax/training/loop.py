@@ -87,11 +87,12 @@ def fit(
     checkpoints: Checkpoints,
     progress: Progress,
     stop: Callable[[], bool],
+    pause: Callable[[], bool] = lambda: False,
 ) -> TrainState:
     """Train one seed to the last epoch, from wherever `state` stands.
 
     After each epoch the validation split is evaluated, the epoch recorded in the history, and a
-    checkpoint saved.
+    checkpoint saved; where `pause()` is then true, the state is returned before the last epoch.
 
     **Raises:** `TrainingError` if the loss is not finite (the last good checkpoint stays), and
     `Interrupted` once `stop()` is true and the state is saved.
@@ -121,6 +122,8 @@ def fit(
         progress.line(_epoch_line(record, task.training.epochs))
         if stop() and epoch + 1 < task.training.epochs:
             raise Interrupted(_how_to_resume(folder, seed, epoch + 1))
+        if pause():
+            break
     return state
 
 
