@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from hqnn_jax.config import Config, ModelConfig
-from hqnn_jax.data.dataset import ImageDataset, class_weights
+from hqnn_jax.data.dataset import ImageDataset, Split, class_weights
 from hqnn_jax.data.loading import load_dataset
+from hqnn_jax.data.records import Images, RecordImages
 from hqnn_jax.errors import ConfigurationError
 from hqnn_jax.models import (
     HybridClassifier,
@@ -38,7 +39,7 @@ class Study:
     config: Config
     dataset: ImageDataset
     preprocessing: Preprocessing
-    inputs: Mapping[str, np.ndarray]
+    inputs: Mapping[str, Images]
     frozen_parameters: int
 
     @classmethod
@@ -79,6 +80,15 @@ class Study:
         frozen = sum(leaf.size for leaf in jax.tree.leaves(variables.params))
         return cls(config, dataset, preprocessing, features, frozen)
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of an epoch; examples that do not fill a batch are left out."""
+        return len(self.dataset.train) // self.config.training.batch_size
+
+    def epochs(self, step: int) -> float:
+        """Return how many epochs a number of optimiser steps is."""
+        return step / self.steps_per_epoch
+
     def initial_model(self, seed: int) -> tuple[Model, Variables]:
         """Return the structure and the initial variables of one seed.
 
@@ -106,7 +116,7 @@ class Study:
     def task(self, model: Model, variables: Variables) -> Task:
         """Return the static structure of training."""
         training = self.config.training
-        steps = len(self.dataset.train) // training.batch_size
+        steps = self.steps_per_epoch
         labels = parameter_groups(variables.params, self.config.model.middle)
         return Task(
             model=model,
@@ -139,10 +149,12 @@ class Study:
             class_weights=jnp.asarray(weights),
         )
 
-    def examples(self, split: str) -> Examples:
-        """Put the inputs and labels of a split on the device."""
-        labels = self.dataset.splits()[split].labels
-        return Examples(jnp.asarray(self.inputs[split]), jnp.asarray(labels))
+    def examples(self, split: str) -> Examples | Split:
+        """Put the inputs and labels of a split on the device; streamed images stay on disk."""
+        inputs, examples = self.inputs[split], self.dataset.splits()[split]
+        if isinstance(inputs, RecordImages):
+            return examples
+        return Examples(jnp.asarray(inputs), jnp.asarray(examples.labels))
 
     def parameters(self, variables: Variables) -> dict[str, int]:
         """Return the parameter count per group, a frozen backbone included."""
@@ -160,7 +172,10 @@ class Study:
 
 def _check_model(config: ModelConfig) -> None:
     """Build everything behind the backbone once; a circuit or sizes that do not fit raise."""
-    HybridClassifier(config, backbone=None, num_features=1, num_classes=2, key=jax.random.key(0))
+    growth = config.circuit.growth
+    for size in {config.circuit.size, config.circuit.size if growth is None else growth.maximum}:
+        sized = config.model_copy(update={"circuit": config.circuit.with_size(size)})
+        HybridClassifier(sized, backbone=None, num_features=1, num_classes=2, key=jax.random.key(0))
 
 
 def _load_dataset(config: Config, progress: Progress) -> ImageDataset:

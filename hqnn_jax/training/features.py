@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from hqnn_jax.config import BackboneConfig
+from hqnn_jax.data.records import Images, RecordImages, chunks
 from hqnn_jax.files import cache_dir, write_atomically
 from hqnn_jax.models import Model, Variables
 from hqnn_jax.progress import Progress
@@ -26,7 +28,7 @@ def backbone_features(
     variables: Variables,
     preprocessing: Preprocessing,
     config: BackboneConfig,
-    splits: dict[str, UInt8[np.ndarray, "_ height width channels"]],
+    splits: Mapping[str, UInt8[np.ndarray | RecordImages, "_ height width channels"]],
     *,
     batch_size: int,
     progress: Progress,
@@ -78,16 +80,15 @@ def _digest_tree(tree: Variables) -> str:
     return digest.hexdigest()
 
 
-def _key(
-    weights: str, preprocessing: Preprocessing, config: BackboneConfig, images: np.ndarray
-) -> str:
+def _key(weights: str, preprocessing: Preprocessing, config: BackboneConfig, images: Images) -> str:
     # Where the weights came from does not matter once they are hashed; bfloat16 does.
     described = config.model_dump(mode="json", exclude={"pretrained", "frozen"})
     digest = hashlib.sha256(
         f"{_VERSION}{weights}{preprocessing}{described}{jax.default_backend()}"
         f"{images.dtype.str}{images.shape}".encode()
     )
-    digest.update(np.ascontiguousarray(images).data)
+    for chunk in chunks(images):
+        digest.update(np.ascontiguousarray(chunk).data)
     return digest.hexdigest()
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -13,6 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from hqnn_jax.data.dataset import Split
+from hqnn_jax.data.records import Images
+from hqnn_jax.data.streaming import stream_batches
 from hqnn_jax.errors import HqnnError, TrainingError
 from hqnn_jax.progress import Progress
 from hqnn_jax.run_folder import RunFolder
@@ -28,11 +32,26 @@ class Interrupted(HqnnError):
 
 @dataclasses.dataclass(frozen=True)
 class TrainingData:
-    """What training reads: examples on the device and the weight of each class in the loss."""
+    """What training reads: examples and the weight of each class in the loss.
 
-    train: Examples
-    validation: Examples
+    Examples are on the device; a `Split` stays on disk and is read batch by batch.
+    """
+
+    train: Examples | Split
+    validation: Examples | Split
     class_weights: Float[Array, "num_classes"]
+
+    @property
+    def streams(self) -> bool:
+        """Whether the training images are read from disk batch by batch."""
+        return isinstance(self.train, Split)
+
+    @property
+    def validation_inputs(self) -> Array | Images:
+        """The inputs of the validation examples."""
+        if isinstance(self.validation, Split):
+            return self.validation.images
+        return self.validation.inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +59,7 @@ class Program:
     """Everything training runs, compiled ahead of time: no epoch can compile again."""
 
     advance: Callable[..., TrainState]
-    """`train_epoch` on accelerators, `train_step` on CPU."""
+    """`train_epoch` on accelerators, `train_step` on CPU, `train_batch` for streamed images."""
     whole_epochs: bool
     epoch_order: Callable[..., Array]
     end_epoch: Callable[..., TrainState]
@@ -56,21 +75,24 @@ def compile_program(
     XLA's CPU convolutions are many times slower inside a loop, so CPU gets one step per dispatch.
     """
     started = time.perf_counter()
-    whole_epochs = jax.default_backend() != "cpu"
+    whole_epochs = jax.default_backend() != "cpu" and not data.streams
     order = jax.jit(task.epoch_order).lower(state, data.train.labels).compile()
-    arguments = (state, data.train, order(state, data.train.labels), data.class_weights)
-    advance = jax.jit(task.train_epoch if whole_epochs else task.train_step, donate_argnums=0)
+    rule: Callable[..., TrainState] = task.train_step
+    if data.streams or whole_epochs:
+        rule = task.train_batch if data.streams else task.train_epoch
+    batch = next(_batches(task, whole_epochs, data, order(state, data.train.labels), 0))
+    advance = jax.jit(rule, donate_argnums=0).lower(state, *batch, data.class_weights)
     end_epoch = jax.jit(task.end_epoch, donate_argnums=0)
     return Program(
-        advance=advance.lower(*arguments).compile(),
+        advance=advance.compile(),
         whole_epochs=whole_epochs,
         epoch_order=order,
         end_epoch=end_epoch.lower(state, jnp.zeros(())).compile(),
         predictor=Predictor.compile(
             task.predict,
             state.evaluated,
-            data.validation.inputs,
-            min(evaluation_batch_size, data.validation.inputs.shape[0]),
+            data.validation_inputs,
+            min(evaluation_batch_size, len(data.validation.labels)),
         ),
         compile_seconds=time.perf_counter() - started,
     )
@@ -141,20 +163,32 @@ def _train_epoch(
     order = program.epoch_order(state, data.train.labels)
     with progress.epoch(description, task.steps_per_epoch) as advance:
         advance(position)
-        calls = 1 if program.whole_epochs else task.steps_per_epoch - position
-        for _ in range(calls):
-            state = program.advance(state, data.train, order, data.class_weights)
+        for batch in _batches(task, program.whole_epochs, data, order, position):
+            state = program.advance(state, *batch, data.class_weights)
             advance(task.steps_per_epoch - position if program.whole_epochs else 1)
             if stop():
                 break
     return state
 
 
+def _batches(
+    task: Task, whole_epochs: bool, data: TrainingData, order: Array, position: int
+) -> Iterator[tuple[Any, ...]]:
+    """Yield what each call of `Program.advance` reads in the rest of an epoch."""
+    if not isinstance(data.train, Split):
+        calls = 1 if whole_epochs else task.steps_per_epoch - position
+        yield from itertools.repeat((data.train, order), calls)
+        return
+    size = task.training.batch_size
+    for batch in stream_batches(data.train, np.asarray(order), size, start_step=position):
+        yield (Examples(*map(jnp.asarray, batch)),)
+
+
 def _end_of_epoch(
     task: Task, program: Program, state: TrainState, data: TrainingData
 ) -> dict[str, Any]:
     """Return validation loss (plain cross-entropy) and accuracy, and the learning rates."""
-    probabilities = program.predictor(state.evaluated, data.validation.inputs)
+    probabilities = program.predictor(state.evaluated, data.validation_inputs)
     labels = np.asarray(data.validation.labels)
     chosen = probabilities[np.arange(len(labels)), labels]
     factor = float(task.schedule(state.step - 1)) * float(state.plateau.scale)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Shaped
 
+from hqnn_jax.data.records import RecordImages
 from hqnn_jax.models import Variables
 
 
@@ -54,7 +55,7 @@ class Predictor:
         cls,
         predict: Callable[..., Float[Array, "batch num_classes"]],
         variables: Variables,
-        inputs: Shaped[Array | np.ndarray, "num_examples *shape"],
+        inputs: Shaped[Array | np.ndarray | RecordImages, "num_examples *shape"],
         batch_size: int,
     ) -> Predictor:
         """Compile for batches of `batch_size` examples like `inputs`."""
@@ -64,7 +65,7 @@ class Predictor:
     def __call__(
         self,
         variables: Variables,
-        inputs: Shaped[Array | np.ndarray, "num_examples *shape"],
+        inputs: Shaped[Array | np.ndarray | RecordImages, "num_examples *shape"],
         advance: Callable[[int], None] = lambda amount: None,
     ) -> Float32[np.ndarray, "num_examples outputs"]:
         """Return the probabilities of every example, in order, on the host.

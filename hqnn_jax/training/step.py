@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, Shaped
 
+from hqnn_jax.backbones.checkpoint_layout import ImageNormalization
 from hqnn_jax.config import AugmentationConfig, BackboneConfig, TrainingConfig
 from hqnn_jax.data import augmentation
-from hqnn_jax.models import Model, Variables
+from hqnn_jax.models import Model, Variables, image_normalization
 from hqnn_jax.training.contrastive import supervised_contrastive
 from hqnn_jax.training.state import RunningMetrics, TrainState
 
@@ -36,12 +37,12 @@ class Preprocessing:
 
     image_size: int
     in_channels: int
-    normalisation: str
+    normalization: ImageNormalization
 
     @classmethod
     def for_backbone(cls, config: BackboneConfig, in_channels: int) -> Preprocessing:
-        """Return the preprocessing a backbone asks for."""
-        return cls(config.image_size, in_channels, config.normalisation)
+        """Return the preprocessing a backbone asks for; see `models.image_normalization`."""
+        return cls(config.image_size, in_channels, image_normalization(config))
 
     def __call__(
         self,
@@ -59,11 +60,7 @@ class Preprocessing:
             images = augmentation.resize(images, self.image_size)
         if images.shape[-1] != self.in_channels:
             images = jnp.broadcast_to(images, (*images.shape[:-1], self.in_channels))
-        if self.normalisation == "imagenet":
-            return augmentation.normalise(
-                images, augmentation.IMAGENET_MEAN, augmentation.IMAGENET_STD
-            )
-        return (images - 0.5) / 0.5
+        return augmentation.normalise(images, self.normalization.mean, self.normalization.std)
 
 
 @dataclasses.dataclass(frozen=True)

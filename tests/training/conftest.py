@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hqnn_jax.backbones.checkpoint_layout import ImageNormalization
 from hqnn_jax.config import ModelConfig, TrainingConfig
 from hqnn_jax.models import HybridClassifier, Model, Variables, parameter_groups
 from hqnn_jax.training.loop import TrainingData
@@ -55,7 +56,7 @@ def small_study():
         labels = parameter_groups(variables.params, "quantum")
         task = Task(
             model=model,
-            preprocessing=Preprocessing(28, 3, "centred"),
+            preprocessing=Preprocessing(28, 3, ImageNormalization((0.5,), (0.5,))),
             training=options,
             optimizer=make_optimizer(options, labels, steps),
             plateau=make_plateau(options),
