@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
@@ -16,10 +19,13 @@ from hqnn_jax.config_loading import first_difference
 from hqnn_jax.errors import CheckpointError
 from hqnn_jax.training.state import TrainState
 
+_Rank = tuple[float, float, float]
 
-def _rank(metrics: dict[str, float]) -> tuple[float, float]:
-    """Order checkpoints: higher validation accuracy, then lower validation loss."""
-    return metrics["validation_accuracy"], -metrics["validation_loss"]
+
+def _rank(metrics: dict[str, float]) -> _Rank:
+    """Order checkpoints: higher validation accuracy, then lower validation loss, then earlier."""
+    # Checkpoints of earlier versions do not have the step.
+    return metrics["validation_accuracy"], -metrics["validation_loss"], -metrics.get("step", 0.0)
 
 
 class Checkpoints:
@@ -28,10 +34,17 @@ class Checkpoints:
     Two are kept: the last one, and the best one of those saved at the end of an epoch (highest
     validation accuracy, ties by lower validation loss). A checkpoint is a `TrainState` and the
     `description` of what it belongs to.
+
+    Writing takes a good part of a second, more than an epoch of a small model: within `interval`
+    seconds of the last write, states are kept in memory. After a kill some epochs are trained, and
+    come out, again; which checkpoints are best and last does not depend on the interval.
     """
 
-    def __init__(self, folder: Path, description: dict[str, Any]):
+    def __init__(self, folder: Path, description: dict[str, Any], *, interval: float = 10.0):
         """Open or create the folder; `description` (JSON) must equal that of what is restored."""
+        self._interval = interval
+        self._written = -math.inf
+        self._waiting: dict[int, tuple[TrainState, dict[str, float]]] = {}
         # What Orbax logs as an error is also raised, and becomes one line for the user.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
         self._folder = folder
@@ -64,19 +77,51 @@ class Checkpoints:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the folder."""
-        self._manager.close()
+        """Write what is waiting, and close the folder."""
+        try:
+            if not isinstance(error, CheckpointError):
+                self.flush()
+        finally:
+            self._manager.close()
 
     def latest_step(self) -> int | None:
-        """Return the optimiser step of the last checkpoint, None where there is none."""
+        """Return the optimiser step of the last checkpoint on disk, None where there is none."""
         return self._manager.latest_step()
 
     def best_step(self) -> int | None:
-        """Return the optimiser step of the best checkpoint at the end of an epoch."""
+        """Return the optimiser step of the best checkpoint on disk at the end of an epoch."""
         return self._manager.best_step()
 
     def save(self, state: TrainState, metrics: dict[str, float] | None) -> None:
-        """Write the state; `metrics` are those of a finished epoch, None in mid-epoch."""
+        """Keep the state; `metrics` are those of a finished epoch, None in mid-epoch.
+
+        It is written at once in mid-epoch and after `interval` seconds without a write, otherwise
+        with the next one, by `flush`, or when the folder is closed.
+        """
+        if metrics is None:
+            self.flush()
+            self._write(state, None)
+            return
+        metrics = {**metrics, "step": float(state.step)}
+        due = time.monotonic() - self._written >= self._interval
+        # The next step donates this state's buffers.
+        self._waiting[int(state.step)] = (state if due else jax.tree.map(jnp.copy, state), metrics)
+        best = max(self._waiting, key=lambda step: _rank(self._waiting[step][1]))
+        self._waiting = {
+            step: waiting
+            for step, waiting in self._waiting.items()
+            if step in (best, int(state.step))
+        }
+        if due:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is waiting: the best state and the last one."""
+        for _, (state, metrics) in sorted(self._waiting.items()):
+            self._write(state, metrics)
+        self._waiting = {}
+
+    def _write(self, state: TrainState, metrics: dict[str, float] | None) -> None:
         step = int(state.step)
         if step == self.latest_step():
             return
@@ -93,6 +138,7 @@ class Checkpoints:
             )
         except (OSError, ValueError) as error:
             raise self._not_written(_one_line(error)) from error
+        self._written = time.monotonic()
 
     def _require_space(self, num_bytes: int) -> None:
         # The old checkpoint is deleted only after the new one is complete.

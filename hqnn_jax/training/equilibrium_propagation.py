@@ -43,15 +43,15 @@ class EquilibriumConfig(Section):
     """Network and learning rule of equilibrium propagation."""
 
     hidden_widths: Annotated[tuple[Width, ...], Field(min_length=1)] = (256, 128, 64)
-    nudge: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    nudge: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     """Strength β of the nudged phase; below 1, where the output has one equilibrium for -β too."""
     symmetric: bool = True
     """Whether the gradient is taken between +β and -β instead of between +β and 0."""
-    free_steps: Annotated[int, Field(ge=1, le=10000)] = 10
-    nudged_steps: Annotated[int, Field(ge=1, le=10000)] = 5
+    free_steps: Annotated[int, Field(ge=1, le=10000)] = 8
+    nudged_steps: Annotated[int, Field(ge=1, le=10000)] = 4
     step_size: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Share of the way to its equilibrium, given its neighbours, that a layer goes at a time."""
-    learning_rate: Annotated[float, Field(gt=0.0)] = 0.02
+    learning_rate: Annotated[float, Field(gt=0.0)] = 0.005
     """Peak rate; it falls to zero on a cosine over `max_epochs`."""
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 16
@@ -110,7 +110,7 @@ def relax(
     steps: int,
     step_size: float = 1.0,
     targets: Float[Array, "batch classes"] | None = None,
-    nudge: float = 0.0,
+    nudge: float | Float[Array, ""] = 0.0,
 ) -> States:
     """Return the states after `steps` sweeps towards the minimum of E + nudge · C.
 
@@ -179,17 +179,19 @@ def estimated_gradient(
     """
     free = free_equilibrium(parameters, inputs, options)
 
-    def at(nudge: float) -> EnergyParameters:
+    def at(nudge: Float[Array, ""]) -> EnergyParameters:
         states = relax(
             parameters, inputs, free, steps=options.nudged_steps, step_size=options.step_size,
             targets=targets, nudge=nudge,
         )  # fmt: skip
         return energy_gradient(inputs, states)
 
-    nudged = at(options.nudge)
-    other = at(-options.nudge) if options.symmetric else energy_gradient(inputs, free)
-    distance = options.nudge * (2 if options.symmetric else 1)
-    return jax.tree.map(lambda a, b: (a - b) / distance, nudged, other)
+    beta = options.nudge
+    if options.symmetric:
+        pair = jax.vmap(at)(jnp.asarray([beta, -beta], inputs.dtype))
+        return jax.tree.map(lambda leaf: (leaf[0] - leaf[1]) / (2 * beta), pair)
+    nudged, other = at(jnp.asarray(beta, inputs.dtype)), energy_gradient(inputs, free)
+    return jax.tree.map(lambda a, b: (a - b) / beta, nudged, other)
 
 
 def make_optimizer(

@@ -104,7 +104,7 @@ def spsa(
         the final weights, and the mean loss of the pair of each iteration.
     """
     offset = 0.1 * iterations
-    calibration_key, run_key = jax.random.split(key)
+    start = jnp.asarray(perturbation, weights.dtype)
 
     def estimate(key: Array, weights: Array, size: Array) -> tuple[Array, Array]:
         """Return the estimated gradient and the mean loss of the pair."""
@@ -112,18 +112,23 @@ def spsa(
         pair = jax.vmap(loss)(weights + size * jnp.stack([signs, -signs]))
         return (pair[0] - pair[1]) / (2 * size) * signs, jnp.mean(pair)
 
-    start = jnp.asarray(perturbation, weights.dtype)
-    keys = jax.random.split(calibration_key, calibration)
-    gradients, _ = jax.vmap(lambda key: estimate(key, weights, start))(keys)
-    # A flat start would ask for an infinite gain.
-    magnitude = jnp.maximum(jnp.mean(jnp.abs(gradients)), jnp.finfo(weights.dtype).eps)
-    gain = first_change * (1 + offset) ** 0.602 / magnitude
-
-    def iterate(weights: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
+    # Calibration is the part of the loop with k < 0: a loop of its own would compile the loss
+    # twice, which for a circuit takes longer than all iterations.
+    def iterate(carry: tuple[Array, Array], inputs: tuple[Array, Array]) -> tuple[tuple, Array]:
+        weights, magnitude = carry
         k, key = inputs
-        gradient, value = estimate(key, weights, start / (k + 1) ** 0.101)
-        return weights - gain / (k + 1 + offset) ** 0.602 * gradient, value
+        calibrates = k < 0
+        j = jnp.maximum(k, 0)
+        gradient, value = estimate(key, weights, start / (j + 1) ** 0.101)
+        share = jnp.mean(jnp.abs(gradient)) / calibration
+        magnitude = magnitude + jnp.where(calibrates, share, 0.0)
+        # A flat start would ask for an infinite gain.
+        bounded = jnp.maximum(magnitude, jnp.finfo(weights.dtype).eps)
+        gain = first_change / bounded * ((1 + offset) / (j + 1 + offset)) ** 0.602
+        return (jnp.where(calibrates, weights, weights - gain * gradient), magnitude), value
 
-    steps = jnp.arange(iterations, dtype=weights.dtype)
-    final, losses = jax.lax.scan(iterate, weights, (steps, jax.random.split(run_key, iterations)))
-    return Minimum(final, losses)
+    steps = jnp.arange(-calibration, iterations, dtype=weights.dtype)
+    keys = jax.random.split(key, calibration + iterations)
+    zero = jnp.zeros((), weights.dtype)
+    (final, _), losses = jax.lax.scan(iterate, (weights, zero), (steps, keys))
+    return Minimum(final, losses[calibration:])

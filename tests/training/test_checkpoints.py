@@ -33,16 +33,47 @@ def test_restored_state_is_bitwise_the_saved_one(small_study, tmp_path):
         assert_same(checkpoints.restore(4, like), state)
 
 
-def test_last_and_best_are_kept(small_study, tmp_path):
+@pytest.mark.parametrize("interval", [0.0, 1e6])
+def test_last_and_best_are_kept(small_study, tmp_path, interval):
     state = small_study().state
-    with Checkpoints(tmp_path / "c", DESCRIPTION) as checkpoints:
+    with Checkpoints(tmp_path / "c", DESCRIPTION, interval=interval) as checkpoints:
         for step, accuracy, loss in [(4, 0.6, 1.0), (8, 0.9, 0.5), (12, 0.9, 0.4), (16, 0.7, 0.1)]:
             checkpoints.save(at_step(state, step), scores(accuracy, loss))
         checkpoints.save(at_step(state, 18), None)
+        checkpoints.flush()
         assert checkpoints.best_step() == 12  # the higher accuracy, then the lower loss
         assert checkpoints.latest_step() == 18
     kept = {p.name for p in (tmp_path / "c").iterdir() if p.name.isdigit()}
     assert kept == {"12", "18"}
+
+
+@pytest.mark.parametrize("interval", [0.0, 1e6])
+def test_of_equally_good_states_the_first_is_best(small_study, tmp_path, interval):
+    state = small_study().state
+    with Checkpoints(tmp_path / "c", DESCRIPTION, interval=interval) as checkpoints:
+        for step in (4, 8, 12):
+            checkpoints.save(at_step(state, step), scores(0.9, 0.5))
+        checkpoints.flush()
+        assert checkpoints.best_step() == 4
+        assert checkpoints.latest_step() == 12
+
+
+def test_states_waiting_to_be_written_outlive_the_next_step(small_study, tmp_path):
+    study = small_study()
+    step = jax.jit(study.task.train_step, donate_argnums=0)
+    order = study.task.epoch_order(study.state, study.data.train.labels)
+    state = jax.tree.map(jnp.copy, study.state)
+    with Checkpoints(tmp_path / "c", DESCRIPTION, interval=1e6) as checkpoints:
+        states = []
+        for accuracy in (0.5, 0.9, 0.7, 0.6):
+            state = step(state, study.data.train, order, study.data.class_weights)
+            states.append(jax.tree.map(jnp.copy, state))
+            checkpoints.save(state, scores(accuracy, 1.0))
+        assert checkpoints.latest_step() == 1  # the first one is written at once
+    with Checkpoints(tmp_path / "c", DESCRIPTION) as checkpoints:
+        assert (checkpoints.best_step(), checkpoints.latest_step()) == (2, 4)
+        assert_same(checkpoints.restore(2, study.state), states[1])
+        assert_same(checkpoints.restore(4, study.state), states[3])
 
 
 def test_empty_folder_has_no_checkpoint(tmp_path):
@@ -89,6 +120,7 @@ def test_half_written_checkpoint_is_ignored_and_removed(small_study, tmp_path):
     with Checkpoints(folder, DESCRIPTION) as checkpoints:
         assert checkpoints.latest_step() == 4
         checkpoints.save(at_step(state, 8), scores(0.6, 1.0))
+        checkpoints.flush()
         assert checkpoints.latest_step() == 8
 
 
@@ -96,8 +128,11 @@ def test_a_full_disk_is_noticed_before_writing(small_study, tmp_path, monkeypatc
     state = small_study().state
     with Checkpoints(tmp_path / "c", DESCRIPTION) as checkpoints:
         checkpoints.save(at_step(state, 4), scores(0.5, 1.0))
+        checkpoints.flush()
         monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+        checkpoints.save(at_step(state, 8), scores(0.6, 1.0))
         with pytest.raises(CheckpointError, match=r"cannot write a checkpoint: .* MiB needed"):
-            checkpoints.save(at_step(state, 8), scores(0.6, 1.0))
+            checkpoints.flush()
+        monkeypatch.undo()
         assert checkpoints.latest_step() == 4
         checkpoints.restore(4, state)
