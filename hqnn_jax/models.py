@@ -11,7 +11,7 @@ import importlib
 import inspect
 import itertools
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -19,18 +19,26 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Key, PyTree
 
+from hqnn_jax.backbones import Backbone
+from hqnn_jax.backbones.checkpoint_layout import IMAGENET, ImageNormalization
 from hqnn_jax.backbones.cnn import FiveLayerCNN
 from hqnn_jax.backbones.compact import CompactResNet
 from hqnn_jax.backbones.efficientnet import EfficientNetB0
 from hqnn_jax.backbones.layers import BatchNorm
-from hqnn_jax.backbones.pretrained import TF_EFFICIENTNET_B0_REPOSITORY, load_pretrained
+from hqnn_jax.backbones.lean import LeanCNN, LeanHybridFrontEnd
+from hqnn_jax.backbones.pretrained import (
+    load_pretrained,
+    pretrained_normalization,
+    pretrained_source,
+)
+from hqnn_jax.backbones.resnet import ResNet
+from hqnn_jax.backbones.vgg import VGG16
 from hqnn_jax.circuits import CIRCUITS, Circuit
 from hqnn_jax.config import BackboneConfig, CircuitConfig, MlpConfig, ModelConfig
 from hqnn_jax.errors import CircuitError, ConfigurationError
 from hqnn_jax.matched import MatchedLayer
 
 Group = Literal["backbone", "circuit", "classical"]
-Backbone = CompactResNet | FiveLayerCNN | EfficientNetB0
 GROUPS: tuple[Group, ...] = ("backbone", "circuit", "classical")
 
 
@@ -139,7 +147,7 @@ class HybridClassifier(nnx.Module):
         self, inputs: Float[Array, "batch *shape"], rngs: nnx.Rngs | None = None
     ) -> Float[Array, "batch num_outputs"]:
         """Return the middle's output (its input where there is no middle)."""
-        features = inputs if self.backbone is None else self.backbone(inputs)
+        features = inputs if self.backbone is None else self.backbone(inputs, rngs)
         x = self.processor(features.astype(jnp.float32), rngs)
         x = x[:, : self.num_angles] if self.projection is None else self.projection(x)
         if self.angle_norm is not None:
@@ -279,6 +287,21 @@ class Model:
         return TrainingOutputs(logits, representation, batch_stats)
 
 
+_BACKBONES: dict[str, Callable[..., Backbone]] = {
+    "compact": CompactResNet,
+    "five_layer_cnn": FiveLayerCNN,
+    "lean_cnn": LeanCNN,
+    "lean_hybrid": LeanHybridFrontEnd,
+    "resnet18": partial(ResNet, depth=18),
+    "resnet50": partial(ResNet, depth=50),
+    # The epsilon of Keras, whose weights these are.
+    "resnet50_v1": partial(ResNet, depth=50, variant="v1", epsilon=1.001e-5),
+    "vgg16": VGG16,
+    "efficientnet_b0": EfficientNetB0,
+}
+_OF_ONE_IMAGE_SIZE = ("five_layer_cnn", "lean_cnn", "lean_hybrid")  # they flatten their maps
+
+
 def build_backbone(config: BackboneConfig, *, in_channels: int, key: Key[Array, ""]) -> Backbone:
     """Return the configured backbone with random or pretrained weights.
 
@@ -291,24 +314,32 @@ def build_backbone(config: BackboneConfig, *, in_channels: int, key: Key[Array, 
         return _new_backbone_compiled(config, in_channels, dtype, key)
     # Shapes only: drawing values that are replaced at once would compile for 15 seconds.
     backbone = nnx.eval_shape(lambda: _new_backbone(config, in_channels, dtype, key))
-    hub = config.pretrained == "hub"
-    load_pretrained(backbone, TF_EFFICIENTNET_B0_REPOSITORY if hub else Path(config.pretrained))
+    load_pretrained(backbone, pretrained_source(config.name, config.pretrained))
     return backbone
+
+
+def image_normalization(config: BackboneConfig) -> ImageNormalization:
+    """Return the mean and deviation a backbone's images are normalised with.
+
+    `imagenet` is what the weights that are loaded were trained with, and the mean and deviation of
+    ImageNet where none are.
+
+    **Raises:** `PretrainedWeightsError` if the weights cannot be had or read.
+    """
+    if config.normalisation == "centred":
+        return ImageNormalization((0.5,), (0.5,))
+    if config.pretrained is None:
+        return IMAGENET
+    return pretrained_normalization(pretrained_source(config.name, config.pretrained))
 
 
 def _new_backbone(
     config: BackboneConfig, in_channels: int, dtype: str, key: Key[Array, ""]
 ) -> Backbone:
-    rngs = nnx.Rngs(params=key)
-    if config.name == "efficientnet_b0":
-        return EfficientNetB0(in_channels=in_channels, dtype=dtype, rngs=rngs)
-    if config.name == "five_layer_cnn":
-        return FiveLayerCNN(
-            in_channels=in_channels, image_size=config.image_size, dtype=dtype, rngs=rngs
-        )
-    if config.name == "compact":
-        return CompactResNet(in_channels=in_channels, dtype=dtype, rngs=rngs)
-    raise ValueError(f"no backbone is built for {config.name!r}")
+    size = {"image_size": config.image_size} if config.name in _OF_ONE_IMAGE_SIZE else {}
+    return _BACKBONES[config.name](
+        in_channels=in_channels, dtype=dtype, rngs=nnx.Rngs(params=key), **size
+    )
 
 
 # One program for all initial values, compiled once for all seeds.

@@ -167,10 +167,10 @@ def test_a_control_that_cannot_be_matched_is_an_error():
 @pytest.mark.parametrize("name", BACKBONE_NAMES)
 def test_every_backbone_of_the_configuration_can_be_built(name):
     backbone = build_backbone(
-        BackboneConfig(name=name, image_size=28), in_channels=1, key=jax.random.key(0)
+        BackboneConfig(name=name, image_size=32), in_channels=1, key=jax.random.key(0)
     )
     model, variables = Model.split(backbone)
-    shape = jax.eval_shape(model.apply, variables, jnp.zeros((2, 28, 28, 1)))
+    shape = jax.eval_shape(model.apply, variables, jnp.zeros((2, 32, 32, 1)))
     assert shape.shape == (2, backbone.num_features)
 
 

@@ -10,6 +10,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from hqnn_jax.backbones import Backbone
 from hqnn_jax.backbones.layers import BatchNorm, Conv, ConvMethod
 
 WIDTHS = (32, 64, 128)
@@ -66,7 +67,7 @@ class _ResidualBlock(nnx.Module):
         return jax.nn.relu(x + self.excitation(self.second(self.first(x))))
 
 
-class CompactResNet(nnx.Module):
+class CompactResNet(Backbone):
     """Stem, then per further stage a strided convolution and a residual block, then the mean.
 
     The full resolution is left after the 32-channel stem: on CPU the same arithmetic buys more
@@ -96,11 +97,17 @@ class CompactResNet(nnx.Module):
         self.num_features = WIDTHS[-1]
         self.dtype = jnp.dtype(dtype)
 
-    def __call__(
+    def feature_maps(
         self, images: Float[Array, "batch height width channels"]
-    ) -> Float[Array, "batch num_features"]:
-        """Features of normalised images, float32 at least."""
+    ) -> Float[Array, "batch map_height map_width 128"]:
+        """Return the output of the last residual block, a quarter of the images' resolution."""
         x = self.stem(images.astype(self.dtype))
         for down, block in zip(self.downs, self.blocks, strict=True):
             x = block(down(x))
-        return x.astype(jnp.promote_types(self.dtype, jnp.float32)).mean((1, 2))
+        return x
+
+    def pool(
+        self, maps: Float[Array, "batch map_height map_width 128"], rngs: nnx.Rngs | None = None
+    ) -> Float[Array, "batch num_features"]:
+        """Return the features: the mean of each map."""
+        return maps.astype(jnp.promote_types(self.dtype, jnp.float32)).mean((1, 2))

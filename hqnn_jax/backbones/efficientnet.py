@@ -1,10 +1,6 @@
-"""EfficientNet-B0 (Tan and Le 2019, arXiv 1905.11946, table 1), TensorFlow flavour.
+"""EfficientNet-B0 (Tan and Le 2019, arXiv 1905.11946, table 1)."""
 
-`SAME` padding as in TensorFlow and batch-norm epsilon 1e-3, the variant whose ImageNet weights
-timm publishes as `tf_efficientnet_b0`.
-"""
-
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +8,13 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from hqnn_jax.backbones import Backbone
 from hqnn_jax.backbones.layers import BatchNorm, Conv, DepthwiseConv
+
+EfficientNetVariant = Literal["tensorflow", "torch"]
+"""Whose arithmetic: `tensorflow` (the official code, Keras, timm's `tf_efficientnet_b0`) pads as
+TensorFlow's `SAME` and adds 1e-3 to a variance; `torch` (torchvision, timm's `efficientnet_b0`)
+pads equally on all sides and adds 1e-5."""
 
 
 class Stage(NamedTuple):
@@ -114,7 +116,7 @@ class MBConv(nnx.Module):
         return x + hidden if self.has_residual else hidden
 
 
-class EfficientNetB0(nnx.Module):
+class EfficientNetB0(Backbone):
     """EfficientNet-B0: 1280 features an image, 4,007,548 parameters without the classifier.
 
     Any image size works; the published one is 224 pixels.
@@ -123,6 +125,7 @@ class EfficientNetB0(nnx.Module):
         num_features: 1280.
         blocks: the blocks, stage by stage.
         classifier: linear layer to class logits, or None.
+        variant: see `EfficientNetVariant`; `load_pretrained` sets that of the weights.
     """
 
     def __init__(
@@ -130,6 +133,7 @@ class EfficientNetB0(nnx.Module):
         *,
         in_channels: int = 3,
         num_classes: int | None = None,
+        variant: EfficientNetVariant = "tensorflow",
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
@@ -162,21 +166,32 @@ class EfficientNetB0(nnx.Module):
             else nnx.Linear(_NUM_FEATURES, num_classes, rngs=rngs)
         )
         self.dtype = jnp.dtype(dtype)
+        self.set_variant(variant)
 
-    def __call__(
+    def set_variant(self, variant: EfficientNetVariant) -> None:
+        """Pad and normalise as the framework the weights come from; changes no variable."""
+        self.variant = variant
+        for _, layer in nnx.iter_graph(self):
+            if isinstance(layer, Conv | DepthwiseConv):
+                size = layer.kernel.shape[0]
+                layer.padding = "SAME" if variant == "tensorflow" else size // 2
+            elif isinstance(layer, BatchNorm):
+                layer.epsilon = 1e-3 if variant == "tensorflow" else 1e-5
+
+    def feature_maps(
         self, images: Float[Array, "batch height width channels"]
-    ) -> Float[Array, "batch num_features"] | Float[Array, "batch num_classes"]:
-        """Features after global average pooling (or logits) of normalised images, float32 at least.
-
-        The images are expected as the weights' training data were normalised; `load_pretrained`
-        returns that mean and standard deviation.
-        """
+    ) -> Float[Array, "batch map_height map_width 1280"]:
+        """Return the output of the last 1x1 convolution after its activation."""
         x = jax.nn.swish(self.stem_norm(self.stem_conv(images.astype(self.dtype))))
         for block in self.blocks:
             x = block(x)
-        x = jax.nn.swish(self.head_norm(self.head_conv(x)))
-        features = x.mean((1, 2), dtype=jnp.promote_types(self.dtype, jnp.float32))
-        return features if self.classifier is None else self.classifier(features)
+        return jax.nn.swish(self.head_norm(self.head_conv(x)))
+
+    def pool(
+        self, maps: Float[Array, "batch map_height map_width 1280"], rngs: nnx.Rngs | None = None
+    ) -> Float[Array, "batch 1280"]:
+        """Return the features: the mean of each map."""
+        return maps.mean((1, 2), dtype=jnp.promote_types(self.dtype, jnp.float32))
 
 
 def block_positions() -> tuple[tuple[int, int], ...]:

@@ -1,4 +1,4 @@
-"""Convolution, pooling and normalisation layers that are fast on the backend they run on.
+"""Convolution and normalisation layers that are fast on the backend they run on.
 
 Images are laid out `batch height width channels`, kernels `height width in out`. Parameters are
 float32; the layers compute in the `dtype` they were given.
@@ -43,8 +43,11 @@ def _pad(images: Array, pads: _Pads) -> Array:
     return jnp.pad(images, ((0, 0), *pads, (0, 0)))
 
 
-def _shifted_views(padded: Array, size: int, stride: int) -> list[Array]:
-    """What each tap of the window sees of padded images (`... height width features`), by rows."""
+def shifted_views(padded: Array, size: int, stride: int) -> list[Array]:
+    """Return what each tap of a square window sees of padded images, by rows.
+
+    `padded` is laid out `... height width features`; so are the views.
+    """
     rows, columns = ((extent - size) // stride for extent in padded.shape[-3:-1])
     return [
         padded[..., i : i + rows * stride + 1 : stride, j : j + columns * stride + 1 : stride, :]
@@ -72,6 +75,9 @@ def convolution(
       the images, but stays fast on CPU where `lax` does not: inside `lax.scan`, and under `vmap`
       over kernels, where it is a batched matrix product instead of a grouped convolution.
 
+    Images or outputs smaller than the kernel always take patches: XLA's CPU backend has no fast
+    convolution there (2x2 images with 512 channels: 150 times slower).
+
     Both arguments have one floating dtype, which is also the result's. Kernels are square: XLA's
     CPU compiler (jaxlib 0.10.2) aborts the process on the gradient of some strided rectangular
     ones, such as 5x2 with stride 2 and padding 1.
@@ -80,8 +86,10 @@ def convolution(
     pads = _resolve_padding(images.shape, size, stride, padding)
     if size == 1:
         return _pad(images, pads)[:, ::stride, ::stride] @ kernel[0, 0]
-    if method == "patches":
-        patches = jnp.concatenate(_shifted_views(_pad(images, pads), size, stride), axis=-1)
+    padded_shape = [n + sum(pad) for n, pad in zip(images.shape[1:3], pads, strict=True)]
+    smallest = min(*images.shape[1:3], *((n - size) // stride + 1 for n in padded_shape))
+    if method == "patches" or smallest < size:
+        patches = jnp.concatenate(shifted_views(_pad(images, pads), size, stride), axis=-1)
         return patches @ kernel.reshape(-1, kernel.shape[-1])
     return lax.conv_general_dilated(
         images, kernel, (stride, stride), pads, dimension_numbers=_DIMENSIONS
@@ -107,7 +115,7 @@ def depthwise_convolution(
 
 
 def _depthwise_shifted(images: Array, kernel: Array, stride: int, pads: _Pads) -> Array:
-    views = _shifted_views(_pad(images, pads), kernel.shape[0], stride)
+    views = shifted_views(_pad(images, pads), kernel.shape[0], stride)
     taps = kernel.reshape(-1, kernel.shape[-1])
     total = views[0] * taps[0]
     for view, tap in zip(views[1:], taps[1:], strict=True):
@@ -205,7 +213,7 @@ def _depthwise_kernel_gradient(
 
     def accumulate(totals: list[Array], sample: tuple[Array, Array]) -> tuple[list[Array], None]:
         image, gradient = sample
-        views = _shifted_views(image, size, stride)
+        views = shifted_views(image, size, stride)
         products = [view.astype(dtype) * gradient.astype(dtype) for view in views]
         return [total + product for total, product in zip(totals, products, strict=True)], None
 
@@ -213,20 +221,6 @@ def _depthwise_kernel_gradient(
     totals, _ = lax.scan(accumulate, zeros, (_pad(images, pads), cotangent))
     gradient = jnp.stack([total.sum((0, 1)) for total in totals])
     return gradient.reshape(size, size, 1, -1).astype(cotangent.dtype)
-
-
-def max_pool_2x2(
-    images: Float[Array, "batch height width features"],
-) -> Float[Array, "batch half_height half_width features"]:
-    """Maximum over non-overlapping 2x2 windows; an odd last row or column is dropped.
-
-    A reshape and a reduction instead of `lax.reduce_window`, whose gradient (select-and-scatter)
-    costs a third of a training step of the five-layer CNN on CPU.
-    """
-    batch, height, width, features = images.shape
-    rows, columns = height // 2, width // 2
-    windows = images[:, : 2 * rows, : 2 * columns].reshape(batch, rows, 2, columns, 2, features)
-    return windows.max((2, 4))
 
 
 class Conv(nnx.Module):

@@ -1,155 +1,130 @@
-"""ImageNet weights in safetensors files, with the tensor names of their publisher.
+"""ImageNet weights from the Hugging Face hub or a local file, in their publisher's names.
 
-A checkpoint must fit the module exactly: every variable has its tensor, every tensor is used or
-is one the layout declares as not needed, and the shapes agree. Nothing is assigned otherwise.
+A file must fit the module exactly: every variable has its tensors, every tensor is used or is one
+the layout declares as not needed, and the shapes agree. Nothing is assigned otherwise.
 """
 
+from __future__ import annotations
+
+import itertools
 import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from huggingface_hub import hf_hub_download
-from safetensors import SafetensorError, safe_open
 
-from hqnn_jax.backbones.efficientnet import EfficientNetB0, block_positions
+from hqnn_jax.backbones.checkpoint_files import (
+    FILE_SUFFIXES,
+    CheckpointFile,
+    one_line,
+    open_checkpoint,
+)
+from hqnn_jax.backbones.checkpoint_layout import CheckpointLayout, ImageNormalization, Source
+from hqnn_jax.backbones.checkpoint_names import LAYOUTS
 from hqnn_jax.errors import PretrainedWeightsError
 
-TF_EFFICIENTNET_B0_REPOSITORY = "timm/tf_efficientnet_b0.in1k"
-"""ImageNet-1k weights of the paper's authors, on the Hugging Face hub."""
+HUB_REPOSITORIES: Mapping[str, str] = {
+    "resnet18": "timm/resnet18.tv_in1k",
+    "resnet50": "timm/resnet50.tv_in1k",
+    "vgg16": "timm/vgg16.tv_in1k",
+    "efficientnet_b0": "timm/tf_efficientnet_b0.in1k",
+}
+"""ImageNet-1k weights on the Hugging Face hub by backbone name: torchvision's first ones, and
+EfficientNet-B0 as its authors trained it."""
 
 _WEIGHTS_FILE = "model.safetensors"
 _CONFIG_FILE = "config.json"
 _HUB_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _MAX_LISTED = 8
 
-VariablePath = tuple[Any, ...]
-"""Where a variable is in a module, such as `("blocks", 3, "expand_conv", "kernel")`."""
 
+def pretrained_source(name: str, pretrained: str) -> str:
+    """Return the file or repository that `model.backbone.pretrained` means for a backbone.
 
-@dataclass(frozen=True)
-class ImageNormalization:
-    """What a pretrained network expects: `(image - mean) / std` per channel, image in [0, 1]."""
+    Args:
+        name: name of the backbone in a configuration.
+        pretrained: `hub`, a repository (`owner/name`) or the path of a file.
 
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class CheckpointLayout:
-    """How the variables of one architecture are named in its publisher's checkpoints."""
-
-    tensor_name: Callable[[VariablePath], str]
-    head_tensors: frozenset[str]  # not needed by a backbone without classifier
-    normalization: ImageNormalization  # the publisher's, for files that do not say
-
-
-_TIMM_LEAVES = {
-    "kernel": "weight",
-    "scale": "weight",
-    "bias": "bias",
-    "mean": "running_mean",
-    "var": "running_var",
-}
-_TIMM_TOP_LEVEL = {
-    "stem_conv": "conv_stem",
-    "stem_norm": "bn1",
-    "head_conv": "conv_head",
-    "head_norm": "bn2",
-    "classifier": "classifier",
-}
-_TIMM_SQUEEZE_EXCITATION = {"reduce": "se.conv_reduce", "expand": "se.conv_expand"}
-# timm numbers the layers of a block in order, so the names depend on whether it expands.
-_TIMM_EXPANDING_BLOCK = {
-    "expand_conv": "conv_pw",
-    "expand_norm": "bn1",
-    "depthwise_conv": "conv_dw",
-    "depthwise_norm": "bn2",
-    "project_conv": "conv_pwl",
-    "project_norm": "bn3",
-}
-_TIMM_PLAIN_BLOCK = {
-    "depthwise_conv": "conv_dw",
-    "depthwise_norm": "bn1",
-    "project_conv": "conv_pw",
-    "project_norm": "bn2",
-}
-
-
-def efficientnet_b0_tensor_name(path: VariablePath) -> str:
-    """The name timm's `tf_efficientnet_b0` gives to the variable of EfficientNetB0 at `path`."""
-    leaf = _TIMM_LEAVES[path[-1]]
-    if path[0] != "blocks":
-        return f"{_TIMM_TOP_LEVEL[path[0]]}.{leaf}"
-    stage, index = block_positions()[path[1]]
-    if path[2] == "squeeze_excitation":
-        layer = _TIMM_SQUEEZE_EXCITATION[path[3]]
-    else:
-        names = _TIMM_PLAIN_BLOCK if stage == 0 else _TIMM_EXPANDING_BLOCK
-        layer = names[path[2]]
-    return f"blocks.{stage}.{index}.{layer}.{leaf}"
-
-
-_LAYOUTS: Mapping[type[nnx.Module], CheckpointLayout] = {
-    EfficientNetB0: CheckpointLayout(
-        tensor_name=efficientnet_b0_tensor_name,
-        head_tensors=frozenset({"classifier.weight", "classifier.bias"}),
-        normalization=ImageNormalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    ),
-}
+    Raises:
+        PretrainedWeightsError: the hub has no weights of this backbone.
+    """
+    if pretrained != "hub":
+        return pretrained
+    if name not in HUB_REPOSITORIES:
+        raise PretrainedWeightsError(
+            f"model.backbone.pretrained: the hub has no weights of {name} (but of "
+            f"{', '.join(HUB_REPOSITORIES)}); give the path of a .safetensors or Keras .h5 file"
+        )
+    return HUB_REPOSITORIES[name]
 
 
 def load_pretrained(module: nnx.Module, source: str | Path) -> ImageNormalization:
-    """Replace all parameters and batch statistics of `module` by those of a checkpoint.
+    """Replace all parameters and batch statistics of `module` by those of a file.
 
     Args:
-        module: a backbone with a known checkpoint layout (EfficientNetB0). Changed in place; the
-            tensors are cast to the dtype of the variables they replace. May be abstract
-            (`nnx.eval_shape`), which saves the seconds that random initial values cost.
-        source: a safetensors file, or a Hugging Face hub repository (`owner/name`) with a
+        module: ResNet, VGG16 or EfficientNetB0. Changed in place; the tensors are cast to the
+            dtype of the variables they replace. May be abstract (`nnx.eval_shape`), which saves
+            the seconds that random initial values cost.
+        source: a safetensors file in the names of torchvision, timm or Keras, an .h5 file of Keras
+            Applications, or a Hugging Face hub repository (`owner/name`) with a
             `model.safetensors`, which is downloaded once into the hub's own cache.
 
     Returns:
-        The normalisation of the images the weights were trained on: from the file's metadata
-        (`mean`, `std` as JSON lists), else from the `config.json` that timm puts beside it, else
-        what the architecture's publisher used.
+        The normalisation of the images the weights were trained on; see
+        `pretrained_normalization`.
 
     Raises:
         PretrainedWeightsError: the file cannot be had or read, or does not fit. In the latter
             case the message lists the missing, extra and misshapen tensors, and the module is
             unchanged.
     """
-    layout = _LAYOUTS.get(type(module))
-    if layout is None:
-        known = ", ".join(sorted(architecture.__name__ for architecture in _LAYOUTS))
+    layouts = LAYOUTS.get(type(module))
+    if layouts is None:
+        known = ", ".join(sorted(architecture.__name__ for architecture in LAYOUTS))
         raise PretrainedWeightsError(
             f"{type(module).__name__} has no pretrained weights (available for: {known}); "
             "train it from scratch"
         )
     file = _locate(source)
-    try:
-        with safe_open(str(file), framework="flax") as checkpoint:
-            metadata = checkpoint.metadata() or {}
-            names = checkpoint.keys()
-            shapes = {name: tuple(checkpoint.get_slice(name).get_shape()) for name in names}
-            variables = _match(module, layout, shapes, source)
-            tensors = {name: checkpoint.get_tensor(name) for name in variables}
-    except (SafetensorError, OSError) as error:
+    with open_checkpoint(file) as checkpoint:
+        layout = _detect(checkpoint.shapes, layouts) or layouts[0]
+        matches = _match(module, layout, checkpoint, source)
+        values = [_value(checkpoint, variable, origin) for variable, origin in matches]
+    stated = _statement(file, checkpoint.metadata)
+    refusal = layout.adapt(module, stated.architecture)
+    if refusal is not None:
+        raise PretrainedWeightsError(f"{source}: {refusal}")
+    for (variable, _), value in zip(matches, values, strict=True):
+        variable.set_value(value)
+    return stated.normalization or layout.normalization
+
+
+def pretrained_normalization(source: str | Path) -> ImageNormalization:
+    """Return the normalisation of the images the weights of `source` were trained on.
+
+    From the file's metadata (`mean`, `std` as JSON lists), else from the `config.json` that timm
+    puts beside it, else what the publisher whose tensor names it has used.
+
+    Raises:
+        PretrainedWeightsError: the file cannot be had or read, or has nobody's tensor names.
+    """
+    file = _locate(source)
+    with open_checkpoint(file) as checkpoint:
+        stated = _statement(file, checkpoint.metadata).normalization
+    if stated is not None:
+        return stated
+    layout = _detect(checkpoint.shapes, itertools.chain.from_iterable(LAYOUTS.values()))
+    if layout is None:
+        known = ", ".join(sorted(architecture.__name__ for architecture in LAYOUTS))
         raise PretrainedWeightsError(
-            f"{source}: cannot be read as safetensors ({_one_line(error)}); "
-            "expected an undamaged .safetensors file, download it again"
-        ) from error
-    normalization = _normalization(file, metadata) or layout.normalization
-    for name, variable in variables.items():
-        # On the host: on the device every shape would compile its own transposition.
-        value = _from_publisher_layout(np.asarray(tensors[name]))
-        variable.set_value(jnp.asarray(value.astype(variable.dtype)))
-    return normalization
+            f"{source}: tensor names of none of {known} (of torchvision, timm or Keras); it has "
+            f"{_abridge(sorted(checkpoint.shapes)) or 'no tensors'}; give another file"
+        )
+    return layout.normalization
 
 
 def _locate(source: str | Path) -> Path:
@@ -158,10 +133,10 @@ def _locate(source: str | Path) -> Path:
     if file.is_file():
         return file
     is_repository = isinstance(source, str) and _HUB_REPOSITORY.fullmatch(source)
-    if not is_repository or file.suffix == ".safetensors":
+    if not is_repository or file.suffix in FILE_SUFFIXES:
         raise PretrainedWeightsError(
-            f"{source}: no such file; expected a .safetensors file or a Hugging Face hub "
-            "repository (owner/name), correct the path"
+            f"{source}: no such file; expected a .safetensors or Keras .h5 file, or a Hugging Face "
+            "hub repository (owner/name), correct the path"
         )
     try:
         # timm's config.json carries mean and std; the hub's cache puts both files in one folder.
@@ -171,40 +146,42 @@ def _locate(source: str | Path) -> Path:
     except Exception as error:
         raise PretrainedWeightsError(
             f"{source}: {_WEIGHTS_FILE} could not be had from the Hugging Face hub "
-            f"({_one_line(error)}); check the name and the network, or download the file "
+            f"({one_line(error)}); check the name and the network, or download the file "
             "elsewhere and give its path instead"
         ) from error
 
 
+def _detect(
+    names: Mapping[str, Any], layouts: Iterable[CheckpointLayout]
+) -> CheckpointLayout | None:
+    """The layout whose telling tensor is there."""
+    return next((layout for layout in layouts if layout.telling in names), None)
+
+
 def _match(
-    module: nnx.Module,
-    layout: CheckpointLayout,
-    shapes: Mapping[str, tuple[int, ...]],
-    source: str | Path,
-) -> dict[str, Any]:
-    """The module's variables by tensor name, once all names and shapes are known to agree."""
-    variables = {
-        layout.tensor_name(path): variable
+    module: nnx.Module, layout: CheckpointLayout, checkpoint: CheckpointFile, source: str | Path
+) -> list[tuple[Any, Source]]:
+    """The module's variables and their tensors, once all names and shapes are known to agree."""
+    matches = [
+        (variable, layout.source(path, variable.shape))
         for path, variable in nnx.iter_graph(module)
         if isinstance(variable, nnx.Param | nnx.BatchStat)
-    }
-    not_needed = {
-        # PyTorch counts the batches of each normalisation; it means nothing in evaluation.
-        name.removesuffix("running_mean") + "num_batches_tracked"
-        for name in variables
-        if name.endswith(".running_mean")
-    }
-    if not layout.head_tensors & variables.keys():
-        not_needed |= layout.head_tensors
-    misshapen = []
-    for name in sorted(variables.keys() & shapes.keys()):
-        expected = _publisher_shape(variables[name].shape)
-        if shapes[name] != expected:
-            misshapen.append(f"{name} {list(shapes[name])} instead of {list(expected)}")
+    ]
+    expected = {name: shape for _, origin in matches for name, shape in origin.shapes.items()}
+    shapes = checkpoint.shapes
+    head = frozenset() if layout.head & expected.keys() else layout.head
     problems = {
-        "missing": sorted(variables.keys() - shapes.keys()),
-        "not expected": sorted(shapes.keys() - variables.keys() - not_needed),
-        "wrong shape": misshapen,
+        "missing": sorted(expected.keys() - shapes.keys()),
+        "not expected": [
+            name
+            for name in sorted(shapes.keys() - expected.keys() - head)
+            if not layout.unused.fullmatch(name)
+        ],
+        "wrong shape": [
+            f"{name} {list(shapes[name])} instead of {list(expected[name])}"
+            for name in sorted(expected.keys() & shapes.keys())
+            if shapes[name] != expected[name]
+        ],
     }
     if any(problems.values()):
         listing = "; ".join(
@@ -212,51 +189,51 @@ def _match(
         )
         raise PretrainedWeightsError(
             f"{source}: does not fit {type(module).__name__}: {listing}; "
-            "give a checkpoint of this architecture"
+            "give weights of this architecture"
         )
-    return variables
+    return matches
 
 
-def _from_publisher_layout(tensor: np.ndarray) -> np.ndarray:
-    """PyTorch's `out in height width` and `out in` to JAX's `height width in out` and `in out`."""
-    if tensor.ndim == 4:
-        return tensor.transpose(2, 3, 1, 0)
-    return tensor.T
+def _value(checkpoint: CheckpointFile, variable: Any, origin: Source) -> jnp.ndarray:
+    """The value of a variable, in its dtype.
+
+    Arranged on the host: on the device every shape would compile its own transposition.
+    """
+    tensors = [checkpoint.read(name).astype(variable.dtype) for name in origin.shapes]
+    return jnp.asarray(origin.convert(*tensors))
 
 
-def _publisher_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that `_from_publisher_layout` turns into `shape`."""
-    if len(shape) == 4:
-        height, width, in_features, out_features = shape
-        return out_features, in_features, height, width
-    return shape[::-1]
+class _Statement(NamedTuple):
+    """What the weights' publisher says about them."""
+
+    normalization: ImageNormalization | None
+    architecture: str | None
 
 
-def _normalization(file: Path, metadata: Mapping[str, str]) -> ImageNormalization | None:
-    """Mean and std as the checkpoint's publisher states them, in the file or beside it."""
+def _statement(file: Path, metadata: Mapping[str, str]) -> _Statement:
+    """From the file's metadata, else from the `config.json` that timm puts beside its weights."""
     config_file = file.parent / _CONFIG_FILE
     try:
         if "mean" in metadata and "std" in metadata:
             where = file
+            architecture = metadata.get("architecture")
             mean, std = json.loads(metadata["mean"]), json.loads(metadata["std"])
         elif config_file.is_file():
             where = config_file
-            config = json.loads(config_file.read_text())["pretrained_cfg"]
-            mean, std = config["mean"], config["std"]
+            config = json.loads(config_file.read_text())
+            architecture = config.get("architecture")
+            mean, std = config["pretrained_cfg"]["mean"], config["pretrained_cfg"]["std"]
         else:
-            return None
-        return ImageNormalization(tuple(map(float, mean)), tuple(map(float, std)))
-    except (ValueError, KeyError, TypeError) as error:
+            return _Statement(None, metadata.get("architecture"))
+        normalization = ImageNormalization(tuple(map(float, mean)), tuple(map(float, std)))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PretrainedWeightsError(
-            f"{where}: mean and std cannot be read ({_one_line(error)}); expected JSON lists "
+            f"{where}: mean and std cannot be read ({one_line(error)}); expected JSON lists "
             "of one number per channel, repair or remove the entry"
         ) from error
+    return _Statement(normalization, architecture)
 
 
 def _abridge(names: list[str]) -> str:
     listed = ", ".join(names[:_MAX_LISTED])
     return listed if len(names) <= _MAX_LISTED else f"{listed} and {len(names) - _MAX_LISTED} more"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from hqnn_jax.backbones import vgg
 from hqnn_jax.backbones.cnn import FiveLayerCNN
+from hqnn_jax.backbones.compact import CompactResNet
 from hqnn_jax.backbones.efficientnet import EfficientNetB0, MBConv, Stage
+from hqnn_jax.backbones.lean import LeanCNN, LeanHybridFrontEnd
+from hqnn_jax.backbones.resnet import ResNet
+from hqnn_jax.backbones.vgg import VGG16
+from hqnn_jax.config import ModelConfig
 from hqnn_jax.errors import ConfigurationError
+from hqnn_jax.models import HybridClassifier, Model, count_parameters, parameter_groups
 
 
 def parameter_count(module):
@@ -19,10 +26,154 @@ def images(batch, size, channels=3, width=None):
     return jax.random.normal(jax.random.key(3), (batch, size, width or size, channels))
 
 
-@pytest.mark.parametrize(("num_classes", "expected"), [(None, 4_007_548), (1000, 5_288_548)])
-def test_efficientnet_has_the_published_parameter_count(num_classes, expected):
-    module = nnx.eval_shape(lambda: EfficientNetB0(num_classes=num_classes, rngs=nnx.Rngs(0)))
-    assert parameter_count(module) == expected
+def abstract(architecture, **options):
+    return nnx.eval_shape(lambda: architecture(**options, rngs=nnx.Rngs(0)))
+
+
+def filled(module):
+    """An abstract module with random values, without the compilation of its initialisers."""
+    generator = np.random.default_rng(0)
+    graph, params, statistics = nnx.split(module, nnx.Param, nnx.BatchStat)
+    params = jax.tree.map(
+        lambda leaf: jnp.asarray(generator.normal(size=leaf.shape, scale=0.2), leaf.dtype), params
+    )
+    statistics = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), statistics)
+    return nnx.merge(graph, params, statistics)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options", "expected"),
+    [
+        (EfficientNetB0, {}, 4_007_548),
+        (EfficientNetB0, {"num_classes": 1000}, 5_288_548),
+        (ResNet, {"depth": 18, "num_classes": 1000}, 11_689_512),
+        (ResNet, {"depth": 18, "num_classes": 6}, 11_179_590),
+        (ResNet, {"depth": 50, "num_classes": 1000}, 25_557_032),
+        (ResNet, {"depth": 50, "variant": "v1", "num_classes": 1000}, 25_557_032),
+        (VGG16, {"num_classes": 1000}, 138_357_544),
+        (VGG16, {"num_classes": 6}, 134_285_126),
+    ],
+)
+def test_published_parameter_counts(architecture, options, expected):
+    assert parameter_count(abstract(architecture, **options)) == expected
+
+
+PLAIN = {"middle": "none", "feature_selection": "all", "feature_scaling": "none"}
+HYBRID = {
+    "circuit": {"name": "lean2025", "num_qubits": 4, "num_layers": 4},
+    "feature_scaling": "standardised_tanh",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone", "options", "expected"),
+    [
+        ("lean_hybrid", abstract(LeanHybridFrontEnd), HYBRID, 40_974),
+        ("lean_cnn", abstract(LeanCNN), PLAIN, 532_030),
+        ("resnet18", abstract(ResNet, depth=18), PLAIN, 11_179_590),
+        ("vgg16", abstract(VGG16), PLAIN, 134_285_126),
+    ],
+    ids=["lean_hybrid", "lean_cnn", "resnet18", "vgg16"],
+)
+def test_whole_models_of_lean2025_have_its_parameter_counts(name, backbone, options, expected):
+    config = ModelConfig(backbone={"name": name}, processor={"widths": []}, **options)
+    module = HybridClassifier(
+        config,
+        backbone=backbone,
+        num_features=backbone.num_features,
+        num_classes=6,
+        key=jax.random.key(0),
+    )
+    _, variables = Model.split(module)
+    counts = count_parameters(variables.params, config.middle)
+    assert counts["total"] == expected
+    assert counts["circuit"] == (48 if name == "lean_hybrid" else 0)
+    groups = parameter_groups(variables.params, config.middle)
+    assert set(jax.tree.leaves(groups["backbone"])) == {"backbone"}
+
+
+@pytest.mark.parametrize(
+    ("module", "size", "maps"),
+    [
+        (abstract(CompactResNet), 28, (7, 7, 128)),
+        (abstract(FiveLayerCNN), 28, (8, 8, 64)),
+        (abstract(LeanCNN, in_channels=3), 64, (16, 16, 32)),
+        (abstract(LeanHybridFrontEnd, in_channels=3), 64, (8, 8, 64)),
+        (abstract(ResNet, depth=18), 64, (2, 2, 512)),
+        (abstract(ResNet, depth=50, dtype=jnp.bfloat16), 64, (2, 2, 2048)),
+        (abstract(VGG16, dtype=jnp.bfloat16), 224, (14, 14, 512)),
+        (abstract(EfficientNetB0), 224, (7, 7, 1280)),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nnx.Module) else "",
+)
+def test_feature_maps_and_features_have_their_shapes(module, size, maps):
+    module.eval()
+    x = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+    found = nnx.eval_shape(lambda m, x: m.feature_maps(x), module, x)
+    assert found.shape == (2, *maps)
+    assert found.dtype == module.dtype
+    features = nnx.eval_shape(lambda m, x: m.pool(x), module, found)
+    assert (features.shape, features.dtype) == ((2, module.num_features), jnp.float32)
+
+
+@pytest.mark.parametrize("architecture", [FiveLayerCNN, LeanCNN, LeanHybridFrontEnd])
+def test_a_call_pools_the_feature_maps(architecture):
+    module = filled(abstract(architecture, in_channels=3, image_size=16))
+    module.eval()
+    graph, state = nnx.split(module)
+
+    @jax.jit
+    def evaluate(state, x):
+        module = nnx.merge(graph, state)
+        maps = module.feature_maps(x)
+        return maps, module.pool(maps), module.pool(maps.at[0].multiply(2)), module(x)
+
+    maps, pooled, changed, features = evaluate(state, images(2, 16))
+    assert float(maps.min()) == 0  # after the ReLU
+    np.testing.assert_allclose(pooled, features, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(changed[0], pooled[0])
+    np.testing.assert_allclose(changed[1], pooled[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("variant", "strides"), [("v1", [2, 1, 1]), ("v1.5", [1, 2, 1])])
+def test_resnet50_variants_differ_in_where_the_stride_is(variant, strides):
+    stages = abstract(ResNet, depth=50, variant=variant).stages
+    assert [layer.stride for layer in stages[1][0].convolutions] == strides
+    assert [layer.stride for layer in stages[1][1].convolutions] == [1, 1, 1]
+    assert stages[0][0].shortcut.stride == 1
+    assert stages[3][0].shortcut.stride == 2
+
+
+def test_vgg_refuses_images_that_vanish():
+    with pytest.raises(ConfigurationError, match=r"28x31 pixels vanish.*at least 32"):
+        nnx.eval_shape(lambda m, x: m(x), abstract(VGG16), jnp.zeros((2, 28, 31, 3)))
+
+
+@pytest.fixture
+def narrow_vgg(monkeypatch):
+    """A VGG-16 with few channels."""
+    monkeypatch.setattr(vgg, "STAGES", ((3, 4), (5, 4), (6, 5, 4), (4, 5, 6), (6, 5, 7)))
+    monkeypatch.setattr(vgg, "_HIDDEN_FEATURES", 24)
+    return filled(abstract(VGG16))
+
+
+def test_vgg_drops_features_in_training_through_the_whole_model(narrow_vgg):
+    config = ModelConfig(backbone={"name": "vgg16"}, processor={"widths": []}, **PLAIN)
+    model, variables = Model.split(
+        HybridClassifier(
+            config, backbone=narrow_vgg, num_features=24, num_classes=3, key=jax.random.key(0)
+        )
+    )
+    x = images(2, 32)
+    train = jax.jit(model.apply_training)
+    one, two, again = (train(variables, x, jax.random.key(k)).representation for k in (0, 1, 0))
+    evaluated = jax.jit(model.apply)(variables, x)
+    assert evaluated.shape == (2, 3)
+    assert np.any(one != two)
+    np.testing.assert_array_equal(one, again)
+    # Half of the features are dropped, of which those below zero were zero anyway.
+    dropped = [float((features == 0).mean()) for features in (one, two)]
+    assert all(0.5 < share < 0.95 for share in dropped)
 
 
 def test_efficientnet_takes_any_image_size_and_channel_number():
@@ -49,6 +200,16 @@ def test_cnn_counts_its_features_for_other_sizes(image_size):
 def test_cnn_rejects_images_that_vanish():
     with pytest.raises(ConfigurationError, match="image_size is 15, expected at least 16"):
         FiveLayerCNN(image_size=15, rngs=nnx.Rngs(0))
+    for lean in (LeanCNN, LeanHybridFrontEnd):
+        with pytest.raises(ConfigurationError, match="image_size is 7, expected at least 8"):
+            lean(image_size=7, rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("lean", [LeanCNN, LeanHybridFrontEnd])
+def test_lean_cnns_count_their_features_for_other_sizes(lean):
+    module = abstract(lean, image_size=37)
+    features = nnx.eval_shape(lambda m, x: m(x), module, jnp.zeros((2, 37, 37, 1)))
+    assert features.shape == (2, module.num_features)
 
 
 def test_cnn_methods_agree():

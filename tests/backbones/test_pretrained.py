@@ -1,6 +1,7 @@
 """Loading ImageNet weights: the published network is reproduced, a misfit is refused whole."""
 
 import json
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +11,26 @@ from flax import nnx
 from safetensors.numpy import save_file
 
 from hqnn_jax.backbones import pretrained
+from hqnn_jax.backbones.checkpoint_layout import CAFFE, IMAGENET, ImageNormalization
+from hqnn_jax.backbones.checkpoint_names import LAYOUTS
 from hqnn_jax.backbones.cnn import FiveLayerCNN
 from hqnn_jax.backbones.efficientnet import EfficientNetB0
-from hqnn_jax.backbones.pretrained import ImageNormalization, load_pretrained
+from hqnn_jax.backbones.pretrained import (
+    HUB_REPOSITORIES,
+    load_pretrained,
+    pretrained_normalization,
+    pretrained_source,
+)
+from hqnn_jax.backbones.resnet import ResNet
+from hqnn_jax.config import PRETRAINED_NAMES, BackboneConfig
 from hqnn_jax.errors import PretrainedWeightsError
+from hqnn_jax.models import build_backbone
+from hqnn_jax.training.step import Preprocessing
 
-IMAGENET = ImageNormalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+NETWORKS = {
+    "tf_efficientnet_b0": partial(EfficientNetB0, num_classes=1000),
+    "resnet50_v1": partial(ResNet, depth=50, variant="v1", epsilon=1.001e-5, num_classes=1000),
+}
 
 
 def build(num_classes, dtype=jnp.float32):
@@ -39,6 +54,12 @@ def variables(module):
     return {path: np.asarray(leaf[...]) for path, leaf in nnx.to_flat_state(nnx.state(module))}
 
 
+def timm_name(path):
+    """What timm calls the variable of EfficientNetB0 at `path`."""
+    (name,) = LAYOUTS[EfficientNetB0][0].source(path, (1,)).shapes
+    return name
+
+
 @pytest.fixture(scope="module")
 def tensors():
     """A checkpoint in timm's names and layout, with random values."""
@@ -47,7 +68,7 @@ def tensors():
     for path, value in variables(build(None)).items():
         shape = np.array(value.shape)
         shape = shape[[3, 2, 0, 1]] if value.ndim == 4 else shape[::-1]
-        name = pretrained.efficientnet_b0_tensor_name(path)
+        name = timm_name(path)
         checkpoint[name] = generator.normal(size=shape).astype(np.float32)
     return checkpoint
 
@@ -69,11 +90,9 @@ def refusal(module, source):
     return message
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-3), (jnp.bfloat16, None)])
-def test_published_logits_are_reproduced(shared_weights, dtype, tolerance):
-    module = build(1000, dtype)
-    normalization = load_pretrained(module, shared_weights / "tf_efficientnet_b0.safetensors")
-    assert normalization == IMAGENET
+def published_and_our_logits(shared_weights, name, dtype):
+    module = nnx.eval_shape(lambda: NETWORKS[name](dtype=dtype, rngs=nnx.Rngs(0)))
+    normalization = load_pretrained(module, shared_weights / f"{name}.safetensors")
     module.eval()
     reference = np.load(shared_weights / "reference_outputs.npz")
     pictures = jnp.stack([reference["china_image"], reference["flower_image"]]) / 255
@@ -81,13 +100,34 @@ def test_published_logits_are_reproduced(shared_weights, dtype, tolerance):
     graph, state = nnx.split(module)
     logits = jax.jit(lambda state, x: nnx.merge(graph, state)(x))(state, normalized)
     assert logits.dtype == jnp.float32
-    expected = [reference[f"{name}_tf_efficientnet_b0_logits"] for name in ("china", "flower")]
-    if tolerance is None:  # half precision: the same picture of the classes, not the same digits
-        for ours, theirs in zip(logits, expected, strict=True):
-            assert np.corrcoef(ours, theirs)[0, 1] > 0.99
-            assert ours.argmax() == theirs.argmax()
-    else:
-        np.testing.assert_allclose(logits, np.stack(expected), rtol=tolerance)
+    return np.stack(
+        [reference[f"{picture}_{name}_logits"] for picture in ("china", "flower")]
+    ), logits
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_published_logits_are_reproduced(shared_weights, name):
+    expected, logits = published_and_our_logits(shared_weights, name, jnp.float32)
+    assert expected[0].argmax() == 698
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_half_precision_sees_the_same_classes(shared_weights, name):
+    expected, logits = published_and_our_logits(shared_weights, name, jnp.bfloat16)
+    for ours, theirs in zip(logits, expected, strict=True):
+        assert np.corrcoef(ours, theirs)[0, 1] > 0.99
+        assert ours.argmax() == theirs.argmax()
+
+
+def test_file_of_resnet50_v1_states_its_normalization_and_refuses_other_strides(shared_weights):
+    file = shared_weights / "resnet50_v1.safetensors"
+    stated = pretrained_normalization(file)
+    np.testing.assert_allclose(stated.mean, CAFFE.mean, atol=1e-5)
+    np.testing.assert_allclose(stated.std, CAFFE.std, atol=1e-7)
+    module = nnx.eval_shape(lambda: ResNet(depth=50, rngs=nnx.Rngs(0)))
+    with pytest.raises(PretrainedWeightsError, match="choose the backbone resnet50_v1"):
+        load_pretrained(module, file)
 
 
 def test_classifier_of_the_checkpoint_is_ignored_without_head(shared_weights, backbone):
@@ -102,7 +142,7 @@ def test_every_variable_is_replaced(tmp_path, tensors, backbone):
     loaded = variables(backbone)
     assert len(loaded) == len(tensors)
     for path, value in loaded.items():
-        tensor = tensors[pretrained.efficientnet_b0_tensor_name(path)]
+        tensor = tensors[timm_name(path)]
         expected = tensor.transpose(2, 3, 1, 0) if tensor.ndim == 4 else tensor.T
         np.testing.assert_array_equal(value, expected)
 
@@ -205,16 +245,65 @@ def test_hub_repository_is_read_with_its_normalization(tmp_path, tensors, backbo
 
 
 def test_normalization_comes_from_the_file_else_from_the_publisher(tmp_path, tensors, backbone):
-    assert load_pretrained(backbone, write(tmp_path, tensors)) == IMAGENET
+    def normalization(metadata=None):
+        file = write(tmp_path, tensors, metadata)
+        loaded = load_pretrained(backbone, file)
+        assert pretrained_normalization(file) == loaded
+        return loaded
+
+    assert normalization() == IMAGENET
     stated = {"mean": "[0.1, 0.2, 0.3]", "std": "[1, 2, 3]"}
-    assert load_pretrained(backbone, write(tmp_path, tensors, stated)) == ImageNormalization(
-        (0.1, 0.2, 0.3), (1.0, 2.0, 3.0)
-    )
+    assert normalization(stated) == ImageNormalization((0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
     file = write(tmp_path, tensors, {"mean": "0.5", "std": "[1, 2, 3]"})
     assert "mean and std cannot be read" in refusal(backbone, file)
+
+
+def test_images_are_normalised_as_the_loaded_weights_expect(tmp_path, tensors):
+    file = write(tmp_path, tensors, {"mean": "[0.1, 0.2, 0.5]", "std": "[0.5, 1, 2]"})
+    config = {"name": "efficientnet_b0", "image_size": 8, "normalisation": "imagenet"}
+    white = jnp.full((1, 8, 8, 3), 255, jnp.uint8)
+    for changes, expected in (
+        ({"pretrained": str(file)}, [1.8, 0.8, 0.25]),
+        ({}, [(1 - mean) / std for mean, std in zip(IMAGENET.mean, IMAGENET.std, strict=True)]),
+        ({"normalisation": "centred"}, [1, 1, 1]),
+    ):
+        preprocessing = Preprocessing.for_backbone(BackboneConfig(**{**config, **changes}), 3)
+        np.testing.assert_allclose(preprocessing(white)[0, 3, 4], expected, rtol=1e-5)
+
+
+def test_configured_backbone_has_the_weights_of_its_file(tmp_path, tensors):
+    file = write(tmp_path, tensors)
+    config = BackboneConfig(
+        name="efficientnet_b0", pretrained=str(file), normalisation="imagenet", frozen=True
+    )
+    backbone = build_backbone(config, in_channels=3, key=jax.random.key(0))
+    np.testing.assert_array_equal(backbone.head_norm.mean[...], tensors["bn2.running_mean"])
+
+
+def test_names_of_nobody_have_no_normalization(tmp_path):
+    file = write(tmp_path, {"layer": np.zeros(3, np.float32)})
+    with pytest.raises(PretrainedWeightsError, match="tensor names of none of EfficientNetB0"):
+        pretrained_normalization(file)
+
+
+def test_hub_has_every_pretrained_backbone_but_one():
+    assert {*HUB_REPOSITORIES, "resnet50_v1"} == set(PRETRAINED_NAMES)
+    assert pretrained_source("resnet18", "hub") == "timm/resnet18.tv_in1k"
+    assert pretrained_source("resnet18", "owner/name") == "owner/name"
+    with pytest.raises(PretrainedWeightsError, match=r"hub has no weights of resnet50_v1.*\.h5"):
+        pretrained_source("resnet50_v1", "hub")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt"])
+def test_pickles_are_refused_with_the_way_out(tmp_path, backbone, suffix):
+    file = tmp_path / f"resnet18-5c106cde{suffix}"
+    file.write_bytes(b"PK")
+    message = refusal(backbone, file)
+    assert "weights_only=True" in message
+    assert str(tmp_path / "resnet18-5c106cde.safetensors") in message
 
 
 def test_architecture_without_published_weights_is_refused(tmp_path, tensors):
     message = refusal(FiveLayerCNN(rngs=nnx.Rngs(0)), write(tmp_path, tensors))
     assert message.startswith("FiveLayerCNN has no pretrained weights")
-    assert "EfficientNetB0" in message
+    assert "EfficientNetB0, ResNet, VGG16" in message
