@@ -29,6 +29,8 @@ FOLDER_NAMES = ("pbc", "blood_cell_images", "aml_cytomorphology", "medical_mnist
 DATASET_NAMES = ("synthetic_cells", *MEDMNIST_NAMES, *FOLDER_NAMES)
 OFFICIAL_SPLIT_NAMES = ("synthetic_cells", *MEDMNIST_NAMES, "blood_cell_images")
 """Sets that are published with a test split."""
+GROUPED_SPLIT_NAMES = ("blood_cell_images",)
+"""Sets in which it is known, or found out, which images belong together."""
 _MEDMNIST_RESOLUTIONS = (28, 64, 128, 224)
 
 
@@ -113,6 +115,11 @@ class DatasetConfig(Section):
         official = self.name in OFFICIAL_SPLIT_NAMES
         if self.split.method == "official" and not official:
             raise ValueError(f"split.method: {self.name} has no official split; use stratified")
+        if self.split.method == "grouped" and self.name not in GROUPED_SPLIT_NAMES:
+            raise ValueError(
+                f"split.method: {self.name} names neither patients nor source images to be grouped "
+                "by; use stratified"
+            )
         if self.images_per_class is not None and self.split_method == "official":
             raise ValueError(
                 "images_per_class needs a split of its own, not the official one: set "

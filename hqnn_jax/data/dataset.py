@@ -1,15 +1,17 @@
-"""An image classification dataset on the host: three splits and what is known about them."""
+"""An image classification dataset: three splits and what is known about them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int, Int32, UInt8
 
-from hqnn_jax.data.leakage import SharedImages, shared_images
+from hqnn_jax.data.leakage import SharedImages, image_digests, shared_images
+from hqnn_jax.data.records import RecordImages
 from hqnn_jax.errors import DataError
 
 SPLIT_NAMES = ("train", "validation", "test")
@@ -23,7 +25,8 @@ Progress = Callable[[str, int, int], None]
 class Split:
     """Images and labels of one split."""
 
-    images: UInt8[np.ndarray, "num_images height width channels"]
+    images: UInt8[np.ndarray | RecordImages, "num_images height width channels"]
+    """In memory, or on disk and read by index."""
     labels: Int32[np.ndarray, " num_images"]
 
     def __len__(self) -> int:
@@ -33,7 +36,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
-    """Three splits of one image classification task, in host memory."""
+    """Three splits of one image classification task."""
 
     name: str
     train: Split
@@ -46,9 +49,16 @@ class ImageDataset:
     synthetic: bool
     """True where the images were drawn by a program; such figures say nothing about patients."""
     fingerprint: str
-    """SHA-256 (hex) over shape and bytes of images and labels of the three splits, in order."""
+    """SHA-256 (hex) over shape, bytes and labels of the images of the three splits, in order."""
     shared_images: tuple[SharedImages, ...]
     """Byte-identical images for each pair of splits."""
+    warnings: tuple[str, ...] = ()
+    """What a reader of any figure on this dataset has to know, one sentence each."""
+    files: Mapping[str, tuple[str, ...]] | None = None
+    """Split -> what each image is in the published set: its path or `part/position`, in the order
+    of the split. None where the split is the published one, in the published order."""
+    streams: bool = False
+    """Whether images are to be read batch by batch while training, not put on the device."""
 
     @property
     def num_classes(self) -> int:
@@ -59,6 +69,13 @@ class ImageDataset:
         """Return the splits by name, in the order train, validation, test."""
         return {name: getattr(self, name) for name in SPLIT_NAMES}
 
+    def split_record(self) -> dict[str, Any]:
+        """Return which image went where, for a JSON file beside the results."""
+        files = None
+        if self.files is not None:
+            files = {name: list(paths) for name, paths in self.files.items()}
+        return {"dataset": self.name, "fingerprint": self.fingerprint, "files": files}
+
 
 def make_dataset(
     splits: Mapping[str, Split],
@@ -68,6 +85,10 @@ def make_dataset(
     licence: str,
     citation: str,
     synthetic: bool,
+    digests: Mapping[str, Sequence[bytes]] | None = None,
+    warnings: tuple[str, ...] = (),
+    files: Mapping[str, tuple[str, ...]] | None = None,
+    streams: bool = False,
 ) -> ImageDataset:
     """Return the dataset of these splits with its fingerprint and leakage counts.
 
@@ -78,8 +99,15 @@ def make_dataset(
         licence: licence of the images.
         citation: whom to cite.
         synthetic: whether a program drew the images.
+        digests: `image_digests` of every split, where they are known.
+        warnings: see `ImageDataset`.
+        files: see `ImageDataset`.
+        streams: see `ImageDataset`.
     """
     ordered = {key: splits[key] for key in SPLIT_NAMES}
+    if digests is None:
+        digests = {key: image_digests(split.images) for key, split in ordered.items()}
+    digests = {key: digests[key] for key in SPLIT_NAMES}
     return ImageDataset(
         name=name,
         **ordered,
@@ -87,20 +115,20 @@ def make_dataset(
         licence=licence,
         citation=citation,
         synthetic=synthetic,
-        fingerprint=_fingerprint(ordered),
-        shared_images=shared_images(
-            {key: split.images for key, split in ordered.items()},
-            {key: split.labels for key, split in ordered.items()},
-        ),
+        fingerprint=_fingerprint(ordered, digests),
+        shared_images=shared_images(digests, {key: split.labels for key, split in ordered.items()}),
+        warnings=warnings,
+        files=files,
+        streams=streams,
     )
 
 
-def _fingerprint(splits: Mapping[str, Split]) -> str:
+def _fingerprint(splits: Mapping[str, Split], digests: Mapping[str, Sequence[bytes]]) -> str:
     digest = hashlib.sha256()
-    for split in splits.values():
-        for array in (split.images, split.labels):
-            digest.update(f"{array.dtype.str}{array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).data)
+    for name, split in splits.items():
+        digest.update(f"{split.images.dtype.str}{split.images.shape}".encode())
+        digest.update(b"".join(digests[name]))
+        digest.update(np.ascontiguousarray(split.labels).data)
     return digest.hexdigest()
 
 

@@ -1,18 +1,21 @@
-"""Byte-identical images across the splits of a dataset.
+"""Byte-identical images within a dataset and across its splits.
 
 An image of the test split that was also trained on makes a test figure too good, so every dataset
-carries these counts and every report can show them.
+carries these counts and every report can show them. Images are compared as they are stored, that
+is after resizing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int, Int32, UInt8
+
+from hqnn_jax.data.records import RecordImages, chunks
 
 
 @dataclass(frozen=True)
@@ -29,31 +32,36 @@ class SharedImages:
     """Number of those that carry, in `first`, a label other than their own."""
 
 
+def image_digests(
+    images: UInt8[np.ndarray | RecordImages, "num_images height width channels"],
+) -> tuple[bytes, ...]:
+    """Return the SHA-256 of the bytes of each image, reading images on disk in chunks."""
+    return tuple(
+        hashlib.sha256(image.data).digest()
+        for some in chunks(images)
+        for image in np.ascontiguousarray(some)
+    )
+
+
 def shared_images(
-    images: Mapping[str, UInt8[np.ndarray, "_ height width channels"]],
-    labels: Mapping[str, Int32[np.ndarray, " _"]],
+    digests: Mapping[str, Sequence[bytes]], labels: Mapping[str, Int32[np.ndarray, " _"]]
 ) -> tuple[SharedImages, ...]:
-    """Count byte-identical images for every pair of splits, in the order of `images`.
+    """Count byte-identical images for every pair of splits, in the order of `digests`.
 
     Args:
-        images: split name -> images; all splits have the same image shape.
+        digests: split name -> digest of each image.
         labels: split name -> one label per image.
     """
-    digests = {name: _digests(array) for name, array in images.items()}
     return tuple(
         _compare(first, second, digests, labels)
         for first, second in itertools.combinations(digests, 2)
     )
 
 
-def _digests(images: UInt8[np.ndarray, "_ height width channels"]) -> list[bytes]:
-    return [hashlib.sha256(image.data).digest() for image in np.ascontiguousarray(images)]
-
-
 def _compare(
     first: str,
     second: str,
-    digests: Mapping[str, list[bytes]],
+    digests: Mapping[str, Sequence[bytes]],
     labels: Mapping[str, Int32[np.ndarray, " _"]],
 ) -> SharedImages:
     labels_in_first: dict[bytes, set[int]] = {}
@@ -65,3 +73,23 @@ def _compare(
         if digest in labels_in_first
     ]
     return SharedImages(first, second, images=len(found), different_labels=sum(found))
+
+
+def same_content(digests: Sequence[bytes]) -> Int[np.ndarray, " num_images"]:
+    """Return a number per image that is the same for byte-identical images, counted from 0."""
+    numbers: dict[bytes, int] = {}
+    return np.array([numbers.setdefault(digest, len(numbers)) for digest in digests], np.int64)
+
+
+def repeated_images(
+    digests: Sequence[bytes], labels: Int32[np.ndarray, " num_images"]
+) -> tuple[int, int]:
+    """Count the images that an earlier one of the set equals byte for byte.
+
+    Returns:
+        Their number, and the number of those whose label differs from that of the first such image.
+    """
+    content = same_content(digests)
+    first = np.unique(content, return_index=True)[1][content]
+    repeated = first != np.arange(len(content))
+    return int(repeated.sum()), int((repeated & (labels[first] != labels)).sum())

@@ -5,18 +5,10 @@ import pytest
 
 from hqnn_jax.config import DatasetConfig, SyntheticConfig
 from hqnn_jax.data.leakage import SharedImages
-from hqnn_jax.data.loading import binary_task, load_dataset
+from hqnn_jax.data.loading import load_dataset
 from hqnn_jax.errors import ConfigurationError, DataError
 
 SMALL = SyntheticConfig(train_images=32, validation_images=8, test_images=24)
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("HQNN_CACHE_DIR", str(folder))
-    monkeypatch.delenv("HQNN_DATA_DIR", raising=False)
-    return folder
 
 
 def _synthetic(**changes):
@@ -46,7 +38,7 @@ def test_positive_labels_make_a_binary_task():
 )
 def test_positive_labels_that_make_no_binary_task(labels, message):
     with pytest.raises(ConfigurationError, match=message):
-        binary_task(_synthetic(), tuple(labels))
+        _synthetic(positive_labels=tuple(labels))
 
 
 @pytest.mark.parametrize("through", ["configuration", "environment"])
@@ -79,6 +71,9 @@ def test_bloodmnist_is_the_official_file_in_the_official_order(shared_data, cach
     assert dataset.licence == "CC BY 4.0"
     assert not dataset.synthetic
     assert SharedImages("train", "test", images=5, different_labels=1) in dataset.shared_images
+    assert dataset.warnings == (
+        "17 images equal another one of the set byte for byte, 1 of them with another label",
+    )
     assert list(cache.glob("tfds/med_mnist/*/*/*.array_record*"))
     # The second time it comes from the prepared copy.
     assert load_dataset(config).fingerprint == dataset.fingerprint
@@ -101,5 +96,10 @@ def test_organamnist_is_grey_with_one_channel(shared_data):
     assert np.bincount(dataset.test.labels).tolist() == [
         *(1036, 784, 793, 785, 2064, 1965, 3285, 1747, 1813, 1622, 1884)
     ]
+    assert dataset.files is None
+    binary = load_dataset(
+        DatasetConfig(name="organamnist", data_dir=shared_data, positive_labels=(1, 2))
+    )
+    assert np.bincount(binary.test.labels).tolist() == [17778 - 1577, 1577]
     with np.load(shared_data / "organamnist.npz") as archive:
         np.testing.assert_array_equal(dataset.test.images[..., 0], archive["test_images"])

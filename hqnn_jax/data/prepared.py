@@ -1,0 +1,153 @@
+"""Preparing a TFDS builder as ArrayRecord files, and reading what was prepared."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+from jaxtyping import Int32, UInt8
+
+from hqnn_jax.data.dataset import Progress
+from hqnn_jax.data.records import Images, RecordImages, images_per_read, read_examples
+from hqnn_jax.errors import DataError
+
+Builder = TypeVar("Builder", bound=tfds.core.GeneratorBasedBuilder)
+Storage = Literal["auto", "device", "stream"]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """All images of a prepared dataset, part after part."""
+
+    images: UInt8[np.ndarray | RecordImages, "num_images height width channels"]
+    labels: Int32[np.ndarray, " num_images"]
+    digests: tuple[bytes, ...]
+    """SHA-256 of the bytes of each image."""
+    part_sizes: dict[str, int]
+    """Part -> its number of images, in the order of `images`."""
+    metadata: dict[str, Any]
+    """What the builder noted."""
+
+
+def image_features(
+    image_shape: tuple[int, int, int], class_names: Sequence[str]
+) -> tfds.features.FeaturesDict:
+    """Return the features of an image classification set: `image` uint8 and `label`."""
+    return tfds.features.FeaturesDict(
+        {
+            # As bytes: features.Image would need TensorFlow to encode an array.
+            "image": tfds.features.Tensor(
+                shape=image_shape, dtype=np.uint8, encoding=tfds.features.Encoding.BYTES
+            ),
+            "label": tfds.features.ClassLabel(names=list(class_names)),
+        }
+    )
+
+
+def is_prepared(builder: tfds.core.DatasetBuilder) -> bool:
+    """Return whether the files of a builder are complete."""
+    # builder.is_prepared() logs a warning where there is nothing yet.
+    return (Path(builder.data_dir) / "dataset_info.json").is_file()
+
+
+def prepare(make_builder: Callable[[], Builder], manual_dir: Path) -> Builder:
+    """Return the builder with its files written. A prepared copy is never overwritten.
+
+    Args:
+        make_builder: called again after the files were written, since a builder reads them when it
+            is made.
+        manual_dir: folder with what the builder reads.
+
+    Raises:
+        DataError: the cache folder cannot be written; and what the builder raises.
+    """
+    builder = make_builder()
+    if is_prepared(builder):
+        return builder
+    try:
+        # TFDS prints what it does and draws its own bars.
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            builder.download_and_prepare(
+                file_format="array_record",
+                download_config=tfds.download.DownloadConfig(manual_dir=manual_dir),
+            )
+    except OSError as error:
+        # TFDS writes to a folder of its own and renames it at the end; where another process was
+        # faster the rename fails, and that process's copy is as good as ours.
+        if not is_prepared(builder):
+            raise DataError(
+                f"{builder.data_dir}: cannot write the prepared dataset ({error}); set "
+                "HQNN_CACHE_DIR to a folder that can be written and has room"
+            ) from None
+    return make_builder()
+
+
+def read_prepared(
+    builder: tfds.core.DatasetBuilder,
+    parts: Sequence[str],
+    *,
+    storage: Storage,
+    progress: Progress | None = None,
+) -> Prepared:
+    """Read labels and digests of every image, and keep the images where they belong.
+
+    Args:
+        builder: a prepared builder with `image_features`.
+        parts: its TFDS splits, in order.
+        storage: `device` keeps the images in memory, `stream` on disk, `auto` in memory unless they
+            would take more than a quarter of it.
+        progress: told about the images read.
+
+    Raises:
+        DataError: damaged files.
+    """
+    where = Path(builder.data_dir)
+    try:
+        sources = [builder.as_data_source(part) for part in parts]
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise DataError(
+            f"{where}: the prepared dataset is damaged ({type(error).__name__}); delete this "
+            "folder and run again"
+        ) from None
+    on_disk = RecordImages(sources, builder.info.features["image"].shape, where)
+    streams = storage == "stream" or (storage == "auto" and not fits_into_memory(on_disk))
+    images: Images = on_disk if streams else np.empty(on_disk.shape, np.uint8)
+    labels = np.empty(len(on_disk), np.int32)
+    digests: list[bytes] = [b""] * len(on_disk)
+
+    def store(number: int, example: dict[str, Any]) -> None:
+        position = start + number
+        labels[position] = example["label"]
+        digests[position] = hashlib.sha256(np.ascontiguousarray(example["image"]).data).digest()
+        if isinstance(images, np.ndarray):
+            images[position] = example["image"]
+
+    step = images_per_read(on_disk.shape[1:])
+    for start in range(0, len(on_disk), step):
+        stop = min(start + step, len(on_disk))
+        read_examples(sources, np.arange(start, stop), store, where)
+        if progress is not None:
+            progress("reading the prepared images", stop, len(on_disk))
+    return Prepared(
+        images=images,
+        labels=labels,
+        digests=tuple(digests),
+        part_sizes={part: len(source) for part, source in zip(parts, sources, strict=True)},
+        metadata=dict(builder.info.metadata or {}),
+    )
+
+
+def fits_into_memory(images: Images) -> bool:
+    """Return whether the images take at most a quarter of this machine's memory."""
+    return images.nbytes <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
