@@ -22,7 +22,7 @@ what its neighbours hold, and no derivative is taken by a program anywhere in th
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Annotated, NamedTuple
 
 import jax
@@ -35,7 +35,7 @@ from pydantic import Field
 
 from hqnn_jax.config.base import Section, Width
 
-States = tuple[Float[Array, "batch width"], ...]
+States = tuple[Float[Array, "batch _"], ...]
 """States of the free layers, s_1 to s_L, each in [-1, 1]."""
 
 
@@ -63,8 +63,8 @@ class EquilibriumConfig(Section):
 class EnergyParameters(NamedTuple):
     """Parameters θ of the energy; `weights[l]` has shape [width of s_l, width of s_(l+1)]."""
 
-    weights: tuple[Float[Array, "below above"], ...]
-    biases: tuple[Float[Array, " above"], ...]
+    weights: tuple[Float[Array, "_ _"], ...]
+    biases: tuple[Float[Array, " _"], ...]
 
 
 class EquilibriumState(NamedTuple):
@@ -78,9 +78,15 @@ def init_parameters(
     key: PRNGKeyArray, widths: tuple[int, ...], dtype: DTypeLike = jnp.float32
 ) -> EnergyParameters:
     """Draw weights from Glorot's uniform distribution for `widths` (input first); biases are 0."""
-    draw = jax.nn.initializers.glorot_uniform()
-    keys = jax.random.split(key, len(widths) - 1)
-    weights = [draw(k, shape, dtype) for k, shape in zip(keys, pairwise(widths), strict=True)]
+    shapes = list(pairwise(widths))
+    sizes = [below * above for below, above in shapes]
+    # One draw for all layers: each would compile its own generator, longer than everything else.
+    values = jax.random.uniform(key, (sum(sizes),), dtype, -1.0, 1.0)
+    parts = jnp.split(values, list(accumulate(sizes))[:-1])
+    weights = [
+        part.reshape(shape) * (6 / sum(shape)) ** 0.5
+        for part, shape in zip(parts, shapes, strict=True)
+    ]
     return EnergyParameters(tuple(weights), tuple(jnp.zeros(w, dtype) for w in widths[1:]))
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-State = TypeVar("State")
+State = Any
+"""A pytree of arrays: whatever `step` takes and returns."""
 Batch = Any
+"""A pytree of arrays with the examples along the first axis."""
 
 
-class PatientFit(NamedTuple, Generic[State]):
+class PatientFit(NamedTuple):
     """A finished run.
 
     Attributes:
@@ -39,7 +41,7 @@ def fit_with_patience(
     batch_size: int,
     max_epochs: int,
     patience: int,
-) -> PatientFit[State]:
+) -> PatientFit:
     """Train until the validation loss has not fallen for `patience` epochs; keep the best state.
 
     A pure function to be compiled as a whole. Under `vmap` every run stops on its own: a finished

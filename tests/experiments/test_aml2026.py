@@ -1,0 +1,284 @@
+"""aml2026: samples without leakage, every arm, a run that goes on where it was stopped."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments import aml2026, aml2026_arms, aml2026_report
+from experiments.aml2026_data import (
+    Parts,
+    SamplingConfig,
+    component_angles,
+    fitted_on_train,
+    repeated_across_parts,
+    sample_positions,
+)
+from experiments.paper import Request
+from hqnn_jax.config_loading import load_section
+from hqnn_jax.data.pool import ImagePool
+from hqnn_jax.errors import ConfigurationError, DataError
+from hqnn_jax.evaluation.document import write_document
+from hqnn_jax.progress import Progress
+
+QUIET = Progress(terminal=False)
+SAMPLING = SamplingConfig()
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return np.random.default_rng(0).permutation(np.repeat([0, 1], [70, 90])).astype(np.int32)
+
+
+# --- samples ---
+
+
+def test_samples_are_balanced_and_divided_without_overlap(labels):
+    positions = sample_positions(labels, 50, (0, 1, 7), SAMPLING)
+    assert [part.shape for part in positions] == [(3, 64), (3, 16), (3, 20)]
+    for fit, validation, test in zip(*positions, strict=True):
+        assert len({*fit, *validation, *test}) == 100
+        for part in (fit, validation, test):
+            assert labels[part].mean() == 0.5
+
+
+def test_the_seed_decides_the_sample_and_smaller_ones_are_nested(labels):
+    def images(size, seed):
+        return {
+            int(k) for part in sample_positions(labels, size, (seed,), SAMPLING) for k in part[0]
+        }
+
+    assert images(20, 0) < images(50, 0)
+    assert images(50, 0) != images(50, 1)
+    again = sample_positions(labels, 50, (1, 0), SAMPLING)
+    np.testing.assert_array_equal(
+        again.test[1], sample_positions(labels, 50, (0,), SAMPLING).test[0]
+    )
+
+
+def test_too_few_images_are_refused(labels):
+    with pytest.raises(DataError, match=r"80 images per class .* has \[70, 90\]"):
+        sample_positions(labels, 80, (0,), SAMPLING)
+    with pytest.raises(ConfigurationError, match="cannot be divided"):
+        sample_positions(labels, 2, (0,), SAMPLING)
+
+
+def test_transformations_are_fitted_on_the_training_images_only(labels):
+    positions = sample_positions(labels, 40, (3,), SAMPLING)
+    features = np.random.default_rng(1).normal(size=(len(labels), 6)) * np.arange(1, 7)
+    found = fitted_on_train(lambda: component_angles(4), features, positions)
+    assert found.train.shape == (1, 64, 4)
+    np.testing.assert_allclose(found.train.min(axis=1), 0, atol=1e-5)
+    np.testing.assert_allclose(found.train.max(axis=1), 2 * np.pi, atol=1e-5)
+    # What is not trained on moves nothing, and is not clipped.
+    moved = features.copy()
+    moved[positions.test[0]] *= 10
+    again = fitted_on_train(lambda: component_angles(4), moved, positions)
+    np.testing.assert_array_equal(again.train, found.train)
+    assert again.test.min() < -1
+    assert again.test.max() > 2 * np.pi + 1
+
+
+def test_images_that_are_tested_and_trained_on_are_counted():
+    digests = (b"a", b"b", b"c", b"a", b"d", b"e")
+    pool = ImagePool(
+        name="x", images=np.zeros((6, 8, 8, 1), np.uint8), labels=np.zeros(6, np.int32),
+        class_names=("x",), digests=digests, parts=np.zeros(6, np.int32), part_names=("all",),
+        files=("",) * 6, licence="", citation="",
+    )  # fmt: skip
+    positions = Parts(np.array([[0, 1], [0, 1]]), np.array([[2], [4]]), np.array([[3, 4], [2, 5]]))
+    assert repeated_across_parts(positions, pool) == 1
+
+
+# --- configuration ---
+
+
+@pytest.mark.parametrize("name", ["aml2026", "aml2026_aml_cytomorphology"])
+def test_shipped_configurations_are_the_published_table(name):
+    config = load_section(aml2026.CONFIG_FILE.with_name(f"{name}.yaml"), (), aml2026.Aml2026Config)
+    assert config.sizes == (50, 100, 200, 250)
+    assert len(config.seeds) == 5
+    assert config.dataset.resolution == 64
+    assert config.equilibrium_propagation.hidden_widths == (256, 128, 64)
+    assert config.equilibrium_propagation.patience == config.dense.patience == 15
+    assert (config.vqc.iterations, config.num_components) == (200, 4)
+    assert set(config.arms) == set(aml2026.ARMS) - {"cnn"}
+    if "cytomorphology" in name:
+        assert set(config.dataset.label_map["malignant"]) == {"MYB", "MYO", "MOB", "PMO", "PMB"}
+        assert len(sum(map(list, config.dataset.label_map.values()), [])) == 15
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("arms=[dense, vqc_cobila]", "did you mean 'vqc_cobyla'"),
+        ("sizes=[50, 50]", "sizes: the same value appears twice"),
+        ("equilibrium_propagation.nudge=1.5", "nudge: input should be less than 1"),
+        ("vqc.reps=1", "unknown key 'vqc.reps'"),
+    ],
+)
+def test_wrong_keys_are_refused(override, message):
+    with pytest.raises(ConfigurationError, match=message):
+        load_section(aml2026.CONFIG_FILE, (override,), aml2026.Aml2026Config)
+
+
+def test_more_than_two_classes_are_refused(tmp_path):
+    overrides = (*aml2026.SMALL, "dataset.label_map=null")
+    config = load_section(aml2026.CONFIG_FILE, overrides, aml2026.Aml2026Config)
+    with pytest.raises(ConfigurationError, match="has 8 classes; aml2026 needs two"):
+        aml2026.run(config, tmp_path, QUIET)
+
+
+# --- the small variant, run once ---
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    out = tmp_path_factory.mktemp("aml2026")
+    return out, aml2026.reproduce(Request(out, ("vqc.iterations=20",), small=True), QUIET)
+
+
+def test_every_arm_is_run_at_every_size(small):
+    _, document = small
+    cells = document.data["cells"]
+    assert document.synthetic
+    assert [(c["size"], c["arm"]) for c in cells] == [
+        (size, arm) for size in (16, 32) for arm in aml2026.ARMS if arm != "cnn"
+    ]
+    for cell in cells:
+        truth, predictions = np.asarray(cell["labels"]), np.asarray(cell["predictions"])
+        assert predictions.shape == truth.shape == (2, {16: 7, 32: 13}[cell["size"]])
+        assert cell["accuracies"] == (predictions == truth).mean(axis=1).tolist()
+        assert set(np.unique(predictions)) <= {0, 1}
+        assert cell["train_seconds"] > 0
+    json.dumps(document.data, allow_nan=False)
+
+
+def test_the_parts_have_the_papers_sizes(small):
+    cells = {c["arm"]: c for c in small[1].data["cells"] if c["size"] == 32}
+    assert cells["vqc_cobyla"]["parameters"] == cells["vqc_adam"]["parameters"] == 12
+    # 20-32-16-2 in the small variant; the network of equilibrium propagation is the dense one.
+    expected = 20 * 32 + 32 + 32 * 16 + 16 + 16 * 2 + 2
+    assert cells["dense"]["parameters"] == expected
+    assert cells["equilibrium_propagation"]["parameters"] == expected
+    for name in ("vqc_cobyla", "vqc_spsa", "vqc_adam"):
+        assert np.shape(cells[name]["losses"]) == (2, 20)
+    adam = np.asarray(cells["vqc_adam"]["losses"])
+    assert (adam[:, -1] < adam[:, 0]).all()
+
+
+def test_cells_that_can_be_told_apart_are(small):
+    cells = {c["arm"]: c for c in small[1].data["cells"] if c["size"] == 32}
+    for name in ("dense", "equilibrium_propagation", "rbf_svm_features"):
+        assert np.mean(cells[name]["accuracies"]) > 0.75
+
+
+def test_a_finished_run_is_read_and_a_damaged_or_changed_cell_is_run_again(small, monkeypatch):
+    out, document = small
+    files = sorted((out / "cells").glob("*.json"))
+    assert len(files) == 20
+    (damaged,) = (out / "cells").glob("16_rbf_svm_features_*.json")
+    damaged.write_text('{"size": 16')
+    calls = []
+
+    def counted(name, function):
+        def run(data, options):
+            calls.append((data.labels.test.shape[1], name))
+            return function(data, options)
+
+        return run
+
+    counting = {
+        name: arm._replace(function=counted(name, arm.function))
+        for name, arm in aml2026.ARMS.items()
+    }
+    monkeypatch.setattr(aml2026, "ARMS", counting)
+    again = aml2026.reproduce(Request(out, ("vqc.iterations=20",), small=True), QUIET)
+    assert calls == [(7, "rbf_svm_features")]
+    for new, old in zip(again.data["cells"], document.data["cells"], strict=True):
+        assert new["predictions"] == old["predictions"]
+    calls.clear()
+    changed = ("vqc.iterations=20", "svm.penalty=2.0", "sizes=[16]", "arms=[dense, rbf_svm]")
+    aml2026.reproduce(Request(out, changed, small=True), QUIET)
+    assert calls == [(7, "rbf_svm")]
+
+
+def test_the_report_has_the_tables(small, tmp_path):
+    document = small[1]
+    titles = [section.title for section in document.sections]
+    assert titles[0] == "Accuracy by number of images"
+    (table,) = document.sections[0].tables
+    assert table.columns == ("Test accuracy (%)", "16 per class", "32 per class")
+    assert len(table.rows) == 10
+    # Synthetic figures stand beside no published ones.
+    (beside,) = document.sections[1].tables
+    assert {row[3] for row in beside.rows} == {"—"}
+    (differences,) = document.sections[2].tables
+    assert differences.rows[0][0].startswith("Equilibrium propagation − Dense")
+    page = write_document(tmp_path / "report.html", document).read_text()
+    assert page.count("<svg") + page.count("data:image/svg") >= 2
+
+
+def test_published_figures_stand_beside_ours_at_250_per_class(small):
+    results = json.loads(json.dumps(small[1].data))
+    results["dataset"]["synthetic"] = False
+    results["dataset"]["test_images"]["250"] = 100
+    for cell in results["cells"]:
+        cell["size"] = {32: 250}.get(cell["size"], cell["size"])
+    for cell in results["cells"]:
+        if cell["arm"] == "equilibrium_propagation":
+            cell["accuracies"] = [0.9, 0.8]
+    (table,) = aml2026_report.sections(results)[1].tables
+    rows = {row[0]: row for row in table.rows}
+    assert rows["Equilibrium propagation"][1:5] == ("85.00", "21.47–100.00", "86.40", "−1.40")
+    assert rows["Circuit, COBYLA"][3] == "83.00"
+    assert rows["Dense network, backpropagation"][3] == "92.00"
+    assert rows["Circuit, SPSA"][3] == "—"
+
+
+def test_one_seed_has_no_interval(small):
+    results = json.loads(json.dumps(small[1].data))
+    results["config"]["seeds"] = [0]
+    for cell in results["cells"]:
+        cell["accuracies"] = cell["accuracies"][:1]
+    (table,) = aml2026_report.sections(results)[1].tables
+    assert {row[2] for row in table.rows} == {"—"}
+
+
+# --- real cells ---
+
+
+@pytest.mark.slow
+def test_equilibrium_propagation_comes_within_three_points_of_backpropagation(
+    shared_data, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HQNN_CACHE_DIR", str(tmp_path / "cache"))
+    overrides = (
+        f"dataset.data_dir={shared_data}",
+        "sizes=[250]",
+        "arms=[equilibrium_propagation, dense, quantum_kernel_svm, rbf_svm]",
+    )
+    data = aml2026.reproduce(Request(tmp_path, overrides), QUIET).data
+    accuracy = {c["arm"]: np.mean(c["accuracies"]) for c in data["cells"]}
+    assert accuracy["dense"] > 0.9
+    assert accuracy["equilibrium_propagation"] > accuracy["dense"] - 0.03
+    assert accuracy["rbf_svm"] > accuracy["quantum_kernel_svm"] + 0.1
+    assert data["dataset"]["class_counts"] == [250, 250]
+
+
+@pytest.mark.slow
+def test_the_cnn_runs_on_pixels(tmp_path):
+    overrides = ("arms=[cnn]", "sizes=[32]", "cnn.max_epochs=6", "dataset.resolution=28")
+    (cell,) = aml2026.reproduce(Request(tmp_path, overrides, small=True), QUIET).data["cells"]
+    assert np.shape(cell["predictions"]) == (2, 13)
+    convolutions = sum(9 * i * o for i, o in ((3, 16), (16, 16), (16, 64), (64, 64), (64, 64)))
+    norms_and_dense = 2 * (16 + 16 + 64 * 3) + 1024 * 64 + 64 + 64 * 2 + 2
+    assert cell["parameters"] == convolutions + norms_and_dense
+    assert np.mean(cell["accuracies"]) > 0.5
+
+
+def test_initial_values_of_both_networks_are_the_same():
+    # The comparison of learning rules needs one network.
+    config = aml2026_arms.DenseConfig()
+    assert config.hidden_widths == aml2026.EquilibriumConfig().hidden_widths
+    assert config.batch_size == aml2026.EquilibriumConfig().batch_size
