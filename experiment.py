@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 import inspect
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,11 +20,16 @@ from hqnn_jax.config import (
     ENTANGLEMENT_NAMES,
     MEASUREMENT_NAMES,
     PAPER_NAMES,
+    Config,
+    CrossDatasetConfig,
 )
-from hqnn_jax.config_loading import load_config
+from hqnn_jax.config_loading import load_config, load_section
 from hqnn_jax.errors import HqnnError
 from hqnn_jax.memory import keep_large_buffers
 from hqnn_jax.progress import Progress
+
+if TYPE_CHECKING:
+    from hqnn_jax.evaluation.finished_run import FinishedRun
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 
@@ -51,11 +57,16 @@ Examples:
 A run folder's config.yaml repeats that run. KEY=VALUE changes any key of the configuration.
 """
 
-EVALUATE_HELP = """Evaluate the stored checkpoints of a finished run again.
+EVALUATE_HELP = """Evaluate the stored checkpoints of a finished run again, also on other datasets.
 
-Example:
+Examples:
 
     python -m experiment evaluate runs/short --data-dir DATA
+
+    python -m experiment evaluate runs/pbc --cross configs/cross/pbc_to_blood_cell_images.yaml
+
+A file for --cross names a dataset and which of its classes is which class of the model; its keys
+are those of evaluation.cross_datasets. What a run was evaluated on stays part of its evaluation.
 """
 
 REPORT_HELP = """Write the report of a finished run again, or compare several runs on one page.
@@ -136,26 +147,55 @@ def evaluate_command(
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder with datasets, if not where it was.")
     ] = None,
+    cross: Annotated[
+        list[Path] | None, typer.Option(help="YAML file of another dataset; may be repeated.")
+    ] = None,
 ) -> None:
-    """Evaluate the stored checkpoints of a finished run again."""
+    """Evaluate the stored checkpoints of a finished run again, also on other datasets."""
     from experiments.reports import write_run_report
     from hqnn_jax.evaluation.finished_run import load_run
+    from hqnn_jax.further_evaluation import load_others
     from hqnn_jax.run import evaluate
     from hqnn_jax.run_folder import RunFolder
     from hqnn_jax.stages import Stages
     from hqnn_jax.study import Study
 
     finished = load_run(run)
-    settings = finished.config
-    if data_dir is not None:
-        dataset = settings.dataset.model_copy(update={"data_dir": data_dir})
-        settings = settings.model_copy(update={"dataset": dataset})
+    settings = _evaluated_again(finished, data_dir, cross or [])
     progress = Progress()
-    stages = Stages(Study.load(settings, progress), progress)
-    compile_seconds = finished.metrics["time"]["compile_s"]
-    evaluate(stages, RunFolder(run), progress=progress, compile_seconds=compile_seconds)
+    study = Study.load(settings, progress)
+    evaluate(
+        Stages(study, progress),
+        RunFolder(run),
+        progress=progress,
+        compile_seconds=finished.metrics["time"]["compile_s"],
+        others=load_others(study, progress),
+    )
     write_run_report(run, settings)
     _print_summary(run)
+
+
+def _evaluated_again(finished: FinishedRun, data_dir: Path | None, cross: Sequence[Path]) -> Config:
+    """Return the configuration of a finished run with all other datasets it is evaluated on."""
+    from hqnn_jax.evaluation.cross_dataset import stored_configs, without_repetition
+
+    others = without_repetition(
+        [
+            *finished.config.evaluation.cross_datasets,
+            *stored_configs(finished.metrics, str(finished.files.metrics)),
+            *(load_section(path, [], CrossDatasetConfig) for path in cross),
+        ]
+    )
+    dataset = finished.config.dataset
+    if data_dir is not None:
+        moved = {"data_dir": data_dir}
+        dataset = dataset.model_copy(update=moved)
+        others = tuple(
+            other.model_copy(update={"dataset": other.dataset.model_copy(update=moved)})
+            for other in others
+        )
+    evaluation = finished.config.evaluation.model_copy(update={"cross_datasets": others})
+    return finished.config.model_copy(update={"dataset": dataset, "evaluation": evaluation})
 
 
 @app.command("report", help=REPORT_HELP)
@@ -261,6 +301,8 @@ def list_command() -> None:
     for path in sorted(CONFIGS.glob("*.yaml")):
         first = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("#").strip()
         print(f"  {path.stem:32} {first}")
+    print("papers (python -m experiment paper NAME)")
+    print("  " + ", ".join(PAPER_NAMES))
     print("datasets")
     print("  " + ", ".join(DATASET_NAMES))
     print("circuits (or package.module:function of your own)")
@@ -285,6 +327,11 @@ def _print_summary(path: Path) -> None:
         print(
             f"{split:10} accuracy {accuracy:.4f} (95 % interval {low:.4f}–{high:.4f}), "
             f"macro F1 {macro_f1:.4f}"
+        )
+    for other in metrics.get("cross_datasets", ()):
+        print(
+            f"on {other['name']}: accuracy {other['open']['accuracy']:.4f} among all classes, "
+            f"{other['closed']['accuracy']:.4f} among the mapped ones"
         )
     print(f"report: {path / 'report.html'}")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import numpy as np
 from hqnn_jax.config import Config
 from hqnn_jax.data.dataset import SPLIT_NAMES
 from hqnn_jax.errors import CheckpointError
+from hqnn_jax.evaluation.cross_dataset import OtherDataset, Trained
 from hqnn_jax.evaluation.metrics import compute_metrics, mean_over_seeds
+from hqnn_jax.further_evaluation import FurtherEvaluation, load_others
 from hqnn_jax.progress import Progress
 from hqnn_jax.run_folder import RunFolder
 from hqnn_jax.stages import Stages
@@ -43,10 +46,13 @@ def train(config: Config, folder: RunFolder, *, resume: bool, progress: Progress
     parameters = study.parameters(variables)
     progress.line("parameters: " + ", ".join(f"{k} {v:,}" for k, v in parameters.items()))
     stages = Stages(study, progress)
+    others = load_others(study, progress)
     with stop_requested() as stop:
         for seed in config.seed_values():
             _train_seed(stages, seed, folder, progress, stop)
-    evaluate(stages, folder, progress=progress, compile_seconds=stages.compile_seconds)
+    evaluate(
+        stages, folder, progress=progress, compile_seconds=stages.compile_seconds, others=others
+    )
 
 
 def _train_seed(
@@ -59,6 +65,9 @@ def _train_seed(
     def size_now() -> int:
         return circuit_size(circuit, folder.read_history(seed))
 
+    def grows_beyond(size: int) -> bool:
+        return size_now() != size
+
     path = folder.checkpoints(seed)
     with Checkpoints(path, study.description(seed)) as checkpoints:
         latest = checkpoints.latest_step()
@@ -69,7 +78,7 @@ def _train_seed(
             state = checkpoints.restore(latest, state)
         folder.trim_history(seed, int(study.epochs(latest or 0)))
         while study.epochs(int(state.step)) < total:
-            if size_now() != current:
+            if grows_beyond(current):
                 current = size_now()
                 stage = stages.stage(current)
                 state = enlarge(state, stage.initial_state(seed))
@@ -77,16 +86,22 @@ def _train_seed(
             state = fit(
                 stage.task, stages.program(current), state, stages.data(), seed=seed,
                 folder=folder, checkpoints=checkpoints, progress=progress, stop=stop,
-                pause=lambda size=current: size_now() != size,
+                pause=functools.partial(grows_beyond, current),
             )  # fmt: skip
 
 
 def evaluate(
-    stages: Stages, folder: RunFolder, *, progress: Progress, compile_seconds: float
+    stages: Stages,
+    folder: RunFolder,
+    *,
+    progress: Progress,
+    compile_seconds: float,
+    others: Sequence[OtherDataset],
 ) -> None:
-    """Evaluate the chosen checkpoint of every seed; write `predictions.npz` and `metrics.json`.
+    """Evaluate the chosen checkpoint of every seed, also on `others` (see `load_others`).
 
-    This is the only place where the test split is read.
+    Writes `predictions.npz`, `metrics.json`, `explanations.npz` and one `cross_NAME.npz` for each
+    other dataset. This is the only place where the test split is read.
     """
     study = stages.study
     config = study.config
@@ -105,12 +120,19 @@ def evaluate(
                 probabilities[name].append(predict(state.evaluated, study.inputs[name], advance))
     stacked = {name: np.stack(values) for name, values in probabilities.items()}
     folder.write_arrays(folder.predictions, _prediction_arrays(study, stacked))
+    trained = [
+        Trained(seed, stages.stage(size).task, state.evaluated)
+        for seed, (size, state) in zip(config.seed_values(), chosen, strict=True)
+    ]
+    further = FurtherEvaluation(study, folder, trained, progress)
+    further.explain(stacked["test"][0])
     with progress.task("computing metrics and intervals"):
         metrics = _metrics(study, folder, stacked, best_epochs, compile_seconds)
     # Circuits that grew may differ between seeds; the largest model is the one to compare.
     metrics["parameters"] = max(parameters, key=lambda counts: counts["total"])
     if config.model.circuit.growth is not None:
         metrics["circuit_sizes"] = [size for size, _ in chosen]
+    metrics["cross_datasets"] = further.on_others(others)
     folder.write_json(folder.metrics, metrics)
 
 

@@ -37,12 +37,17 @@ class RunFolder:
         self.metrics = path / "metrics.json"
         self.history = path / "history.jsonl"
         self.predictions = path / "predictions.npz"
+        self.explanations = path / "explanations.npz"
         self.environment = path / "environment.json"
         self.report = path / "report.html"
 
     def checkpoints(self, seed: int) -> Path:
         """Return the folder with the checkpoints of one seed."""
         return self.path / "checkpoints" / f"seed_{seed}"
+
+    def cross_predictions(self, dataset: str, number: int) -> Path:
+        """Return the file of the predictions on another dataset, the `number`-th of its name."""
+        return self.path / f"cross_{dataset}{f'_{number}' if number > 1 else ''}.npz"
 
     def prepare(self, config: Config, *, resume: bool) -> None:
         """Create the folder for a new run, or check that a run can be resumed in it.

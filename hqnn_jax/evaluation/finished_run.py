@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zipfile
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Integer, UInt8
 
 from hqnn_jax.config import Config
 from hqnn_jax.config_loading import load_config
@@ -68,6 +69,37 @@ class Predictions:
 
 
 @dataclass(frozen=True)
+class StoredExplanations:
+    """Why the model of the first seed gives some test images their class; `explanations.npz`.
+
+    **Attributes:**
+
+    - `images`: uint8 test images, `indices` their positions in the test split.
+    - `labels`, `predicted`: true class, and the class predicted and explained.
+    - `cams`: Grad-CAM, not negative, at the resolution of the feature maps.
+    - `attributions`: integrated gradients in logits, summed over the channels, at the resolution
+      the network sees.
+    - `logit_differences`: logit of the image minus that of its mean colour.
+    """
+
+    images: UInt8[np.ndarray, "images height width channels"]
+    indices: Integer[np.ndarray, " images"]
+    labels: Integer[np.ndarray, " images"]
+    predicted: Integer[np.ndarray, " images"]
+    cams: Float[np.ndarray, "images map_height map_width"]
+    attributions: Float[np.ndarray, "images size size"]
+    logit_differences: Float[np.ndarray, " images"]
+
+    def completeness_error(self) -> float:
+        """Return the largest gap between attributions and logit difference, as a share of it.
+
+        Relative to the largest difference, since a small one is no yardstick.
+        """
+        gaps = np.abs(self.attributions.sum((1, 2)) - self.logit_differences)
+        return float(gaps.max() / max(np.abs(self.logit_differences).max(), 1e-12))
+
+
+@dataclass(frozen=True)
 class FinishedRun:
     """Everything a finished run has left in its folder.
 
@@ -78,6 +110,7 @@ class FinishedRun:
     - `metrics`: `metrics.json`.
     - `history`: the lines of `history.jsonl`, one per seed and epoch.
     - `predictions`: `predictions.npz`.
+    - `explanations`: `explanations.npz`, None where no prediction was explained.
     - `environment`: `environment.json`.
     """
 
@@ -87,6 +120,7 @@ class FinishedRun:
     metrics: Mapping[str, Any]
     history: tuple[Mapping[str, Any], ...]
     predictions: Predictions
+    explanations: StoredExplanations | None
     environment: Mapping[str, Any]
 
     @property
@@ -120,6 +154,9 @@ def load_run(path: Path) -> FinishedRun:
         metrics=metrics,
         history=_read(files.history, _read_history),
         predictions=predictions,
+        explanations=(
+            _read(files.explanations, _read_explanations) if files.explanations.exists() else None
+        ),
         environment=_read(files.environment, _read_json),
     )
 
@@ -158,6 +195,16 @@ def _read_predictions(file: Path) -> Predictions:
             sample_images=arrays["sample_images"],
             sample_indices=arrays["sample_indices"],
         )
+
+
+def _read_explanations(file: Path) -> StoredExplanations:
+    with np.load(file, allow_pickle=False) as arrays:
+        names = [field.name for field in dataclasses.fields(StoredExplanations)]
+        explanations = StoredExplanations(**{name: arrays[name] for name in names})
+    lengths = {name: len(getattr(explanations, name)) for name in names}
+    if len(set(lengths.values())) != 1:
+        raise ValueError(f"expected one number of images, got {lengths}")
+    return explanations
 
 
 def _check_keys(where: str, found: Any, expected: tuple[str, ...]) -> None:

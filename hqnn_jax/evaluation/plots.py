@@ -139,18 +139,56 @@ def confusion_matrix(
     - `synthetic`: whether to say in the title that the data are synthetic.
     - `split`: which split the title names.
     """
+    num_classes = len(class_names)
+    side = 2.4 + 0.72 * num_classes
+    title = _title(f"Confusion matrix of the {split} split", synthetic)
+    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
+    _draw_confusion(figure, confusion, class_names, class_names, title)
+    return figure
+
+
+def cross_confusion_matrix(
+    confusion: Num[np.ndarray, "their_classes classes"],
+    their_class_names: Sequence[str],
+    class_names: Sequence[str],
+    *,
+    dataset: str,
+    synthetic: bool,
+) -> Figure:
+    """Draw which of the model's classes it gives the images of another dataset.
+
+    **Arguments:**
+
+    - `confusion`: counts (or their mean over seeds), true class (theirs) first.
+    - `their_class_names`, `class_names`: one name per row and per column.
+    - `dataset`: name of the other dataset.
+    - `synthetic`: whether to say in the title that the data are synthetic.
+    """
+    size = (4.0 + 0.72 * len(class_names), 2.4 + 0.72 * len(their_class_names))
+    figure = Figure(figsize=size, layout="constrained")
+    title = _title(f"Confusion matrix on {dataset}", synthetic)
+    axes = _draw_confusion(figure, confusion, their_class_names, class_names, title)
+    axes.set_xlabel("predicted class (of the model)")
+    axes.set_ylabel(f"true class (of {dataset})")
+    return figure
+
+
+def _draw_confusion(
+    figure: Figure,
+    confusion: np.ndarray,
+    row_names: Sequence[str],
+    column_names: Sequence[str],
+    title: str,
+) -> Axes:
     counts = confusion.astype(np.float64)
     totals = counts.sum(axis=1, keepdims=True)
     percent = 100 * np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
-    num_classes = len(class_names)
-    side = 2.4 + 0.72 * num_classes
-    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
     axes = figure.subplots()
     # A title of the axes, not of the figure, stays close to the square picture.
-    axes.set_title(_title(f"Confusion matrix of the {split} split", synthetic), fontsize=12)
+    axes.set_title(title, fontsize=12)
     # The square root lets the few errors of a good classifier show.
     picture = axes.imshow(percent, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=100))
-    for row, column in np.ndindex(num_classes, num_classes):
+    for row, column in np.ndindex(counts.shape):
         count = float(counts[row, column])
         number = f"{count:,.0f}" if count == round(count) else f"{count:,.1f}"
         axes.text(
@@ -162,13 +200,13 @@ def confusion_matrix(
             fontsize=8,
             color="white" if percent[row, column] > 36 else "0.7" if not count else "black",
         )
-    labels = [short_label(name) for name in class_names]
-    axes.set_xticks(range(num_classes), labels, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(num_classes), labels)
+    labels = [short_label(name) for name in column_names]
+    axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(row_names)), [short_label(name) for name in row_names])
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     figure.colorbar(picture, ax=axes, shrink=0.7, label="share of the true class (%)")
-    return figure
+    return axes
 
 
 def per_class_bars(per_class: Sequence[Mapping[str, Any]], *, synthetic: bool) -> Figure:

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from hqnn_jax.config import ModelConfig
 from hqnn_jax.errors import RunFolderError
 from hqnn_jax.evaluation import plots
-from hqnn_jax.evaluation.finished_run import FinishedRun, load_run
+from hqnn_jax.evaluation.explanation_plots import explanations
+from hqnn_jax.evaluation.finished_run import FinishedRun, StoredExplanations, load_run
 from hqnn_jax.evaluation.metrics import SCALAR_METRICS
 from hqnn_jax.evaluation.pages import page_environment
 from hqnn_jax.evaluation.published import SPLITS, Published
@@ -58,6 +59,7 @@ def write_report(
             comparison=[] if published is None else _compare_scalars(run, published),
             class_comparison=[] if published is None else _compare_classes(run, published),
             figures=_figures(run, circuit_figure),
+            cross_datasets=_cross_datasets(run),
         )
     )
     write_atomically(run.files.report, html.encode())
@@ -203,10 +205,57 @@ def _figures(run: FinishedRun, circuit_figure: Figure | None) -> list[dict[str, 
         ),
         _figure("Sample predictions", marks + first, samples, "png"),
     ]
+    if run.explanations is not None:
+        figures.append(_explanations_figure(run, run.explanations))
     if circuit_figure is not None:
         middle = _describe_model(run.config.model)["middle"]
         figures.append(_figure("Circuit", f"The {middle}.", circuit_figure))
     return figures
+
+
+def _explanations_figure(run: FinishedRun, explained: StoredExplanations) -> dict[str, str]:
+    figure = explanations(
+        explained.images,
+        explained.cams,
+        explained.attributions,
+        explained.labels,
+        explained.predicted,
+        run.metrics["dataset"]["class_names"],
+        synthetic=run.metrics["dataset"]["synthetic"],
+    )
+    note = (
+        "Grad-CAM: the brighter, the more this place of the last convolutional stage speaks for "
+        "the predicted class. Integrated gradients, from the image’s mean colour: blue speaks for "
+        "the predicted class, red against it; they add up to the difference of the logits within "
+        f"{100 * explained.completeness_error():.1f} %. Both show what the model reacts to, which "
+        "need not be what is medically relevant. Half of the images are wrongly classified, as far "
+        f"as there are such. Model of seed {run.predictions.seeds[0]}."
+    )
+    return _figure("Explained predictions", note, figure, "png")
+
+
+def _cross_datasets(run: FinishedRun) -> list[dict[str, Any]]:
+    """Return the evaluations on other datasets, each with its figure."""
+    sections = []
+    for entry in run.metrics.get("cross_datasets", ()):
+        figure = plots.cross_confusion_matrix(
+            np.asarray(entry["open"]["confusion_matrix"]),
+            entry["class_names"],
+            entry["model_class_names"],
+            dataset=entry["name"],
+            synthetic=entry["synthetic"],
+        )
+        note = "Images, and their share of the true class." + (
+            " Mean over seeds." if len(entry["seeds"]) > 1 else ""
+        )
+        title = f"Confusion matrix on {entry['name']}"
+        names_there: dict[str, list[str]] = {}
+        for theirs, ours in entry["config"]["class_map"].items():
+            names_there.setdefault(ours, []).append(theirs)
+        sections.append(
+            {**entry, "names_there": names_there, "figure": _figure(title, note, figure)}
+        )
+    return sections
 
 
 def _figure(
