@@ -57,9 +57,9 @@ SMALL = (
     "sizes=[16, 32]",
     "seeds=[0, 1]",
     "vqc.iterations=30",
-    "equilibrium_propagation.hidden_widths=[32, 16]",
+    "equilibrium_propagation.hidden_widths=[32]",
     "equilibrium_propagation.max_epochs=30",
-    "dense.hidden_widths=[32, 16]",
+    "dense.hidden_widths=[32]",
     "dense.max_epochs=30",
 )
 """What the small variant changes: synthetic cells, so that nothing need be downloaded."""

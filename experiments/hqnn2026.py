@@ -44,15 +44,19 @@ _SMALL = (
 )
 
 
+# The frozen backbone is the same in all arms: explaining the first one is enough.
+_PLAIN = "evaluation.explained_images=0"
+
+
 def _arms(dataset: str, title: str) -> tuple[Arm, ...]:
     config = f"hqnn2026_{dataset}"
     return tuple(
         Arm(f"{dataset}_{name}", f"{title}, {label}", config, ("seeds=5", *overrides), _SMALL)
         for name, label, overrides in (
             ("quantum", "circuit", ("model.middle=quantum",)),
-            ("contrastive", "circuit, contrastive", ("training.contrastive_weight=0.1",)),
-            ("matched", "matched classical layer", ("model.middle=matched",)),
-            ("none", "no middle layer", ("model.middle=none",)),
+            ("contrastive", "circuit, contrastive", ("training.contrastive_weight=0.1", _PLAIN)),
+            ("matched", "matched classical layer", ("model.middle=matched", _PLAIN)),
+            ("none", "no middle layer", ("model.middle=none", _PLAIN)),
         )
     )
 

@@ -88,7 +88,7 @@ def convolution(
         return _pad(images, pads)[:, ::stride, ::stride] @ kernel[0, 0]
     padded_shape = [n + sum(pad) for n, pad in zip(images.shape[1:3], pads, strict=True)]
     smallest = min(*images.shape[1:3], *((n - size) // stride + 1 for n in padded_shape))
-    if method == "patches" or smallest < size:
+    if method == "patches" or 0 < smallest < size:
         patches = jnp.concatenate(shifted_views(_pad(images, pads), size, stride), axis=-1)
         return patches @ kernel.reshape(-1, kernel.shape[-1])
     return lax.conv_general_dilated(

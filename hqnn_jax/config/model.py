@@ -58,10 +58,11 @@ class BackboneConfig(Section):
     image_size: Annotated[int, Field(ge=8, le=1024)] = 28
     """Side in pixels the images are resized to inside the compiled step."""
     pretrained: str | None = None
-    """Null, `hub` (Hugging Face), or the path of a local safetensors file."""
+    """Null, `hub` (the usual ImageNet weights from the Hugging Face hub), a hub repository
+    `owner/name`, or the path of a .safetensors or Keras .h5 file."""
     normalisation: Literal["centred", "imagenet"] = "centred"
-    """`centred`: (x - 0.5) / 0.5 on values in [0, 1]; `imagenet`: the ImageNet mean and deviation,
-    which pretrained weights need."""
+    """`centred`: (x - 0.5) / 0.5 on values in [0, 1]; `imagenet`: the mean and deviation that the
+    loaded weights were trained with, ImageNet's where none are loaded."""
     frozen: bool = False
     """Run the backbone once, cache its features on disk, train only what follows."""
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"

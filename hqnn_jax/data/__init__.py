@@ -9,13 +9,11 @@ from hqnn_jax.data.dataset import ImageDataset, Split, class_weights
 from hqnn_jax.data.leakage import SharedImages, image_digests
 from hqnn_jax.data.loading import load_dataset, load_pool
 from hqnn_jax.data.pool import ImagePool
-from hqnn_jax.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise, resize, to_float
+from hqnn_jax.data.preprocessing import normalise, resize, to_float
 from hqnn_jax.data.records import RecordImages
 from hqnn_jax.data.synthetic_cells import synthetic_cells
 
 __all__ = [
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
     "ImageDataset",
     "ImagePool",
     "RecordImages",

@@ -14,11 +14,9 @@ from hqnn_jax.data.colour import (
     adjust_hue,
     adjust_saturation,
 )
-from hqnn_jax.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise, resize, to_float
+from hqnn_jax.data.preprocessing import normalise, resize, to_float
 
 __all__ = [
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
     "adjust_brightness",
     "adjust_contrast",
     "adjust_hue",

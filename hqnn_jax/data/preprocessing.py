@@ -9,9 +9,6 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, UInt8
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
 
 def to_float(
     images: UInt8[Array, "batch height width channels"], dtype: DTypeLike = jnp.float32

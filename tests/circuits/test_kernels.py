@@ -41,7 +41,7 @@ def test_equals_the_fidelity_of_pennylanes_states(circuit, inputs):
 
     @qml.qnode(qml.device("default.qubit"))
     def state(features):
-        encode(features, weights)
+        encode(features, np.asarray(weights))
         return qml.state()
 
     bras, kets = (np.stack([state(np.asarray(x)) for x in part]) for part in (left, right))
