@@ -19,6 +19,7 @@ from experiments.aml2026_data import SampledData
 from hqnn_jax.circuits import Circuit, aml2026
 from hqnn_jax.circuits.kernels import fidelity_kernel
 from hqnn_jax.config.base import Section, Width
+from hqnn_jax.errors import TrainingError
 from hqnn_jax.training import equilibrium_propagation as ep
 from hqnn_jax.training.gradient_free import Minimum, cobyla, spsa
 from hqnn_jax.training.patience import PatientFit, fit_with_patience
@@ -249,6 +250,11 @@ def _vqc_outcome(
     data: SampledData, circuit: Circuit, trained: tuple[Minimum, float, float]
 ) -> Outcome:
     minimum, compile_seconds, seconds = trained
+    if not np.all(np.isfinite(minimum.losses)):
+        raise TrainingError(
+            "the circuit's training loss is not finite; expected values from 0 to 4; lower the "
+            "optimiser's step in the section vqc"
+        )
     outputs, *_ = run_compiled(
         _predictor(circuit), jnp.asarray(minimum.weights), data.padded(data.angles.test)
     )
@@ -372,9 +378,17 @@ def steps_per_epoch(examples: int, batch_size: int) -> int:
 def network_outcome(
     result: tuple[PatientFit, Array], compile_seconds: float, seconds: float
 ) -> Outcome:
-    """Return the outcome of a network whose best state begins with its parameters."""
+    """Return the outcome of a network whose best state begins with its parameters.
+
+    **Raises:** `TrainingError` where a seed had no epoch with a finite validation loss.
+    """
     fit, predictions = result
     num_seeds = len(predictions)
+    if not np.all(np.asarray(fit.best_epoch)):
+        raise TrainingError(
+            "no epoch had a finite validation loss; expected training to converge; lower the arm's "
+            "learning_rate"
+        )
     return Outcome(
         predictions=np.asarray(predictions),
         train_seconds=seconds,

@@ -121,9 +121,9 @@ def relax(
     """Return the states after `steps` sweeps towards the minimum of E + nudge · C.
 
     A sweep moves one layer at a time, from the first to the output and back to the first, each by
-    `step_size` of the way to tanh of what it receives. In that coordinate E is convex, so no sweep
-    raises it, whatever the weights; no step size has to be tuned. One way up is an ordinary
-    forward pass; one way down carries the nudge from the output to every layer.
+    `step_size` of the way to tanh of what it receives. In one layer's states E is convex with its
+    minimum there, so no sweep of the free phase raises E, whatever the weights. One way up is an
+    ordinary forward pass; one way down carries the nudge from the output to every layer.
 
     Args:
         parameters: of the energy.
@@ -181,7 +181,7 @@ def estimated_gradient(
 ) -> EnergyParameters:
     """Return the rule's estimate of the gradient of the mean cost at the free equilibrium.
 
-    Scellier and Bengio 2017, theorem 1; with `options.symmetric` Laborieux et al. 2021, eq. 8.
+    Scellier and Bengio 2017, theorem 1; with `options.symmetric` Laborieux et al. 2021.
     """
     free = free_equilibrium(parameters, inputs, options)
 

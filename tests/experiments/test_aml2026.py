@@ -17,9 +17,10 @@ from experiments.aml2026_data import (
 from experiments.paper import Request
 from hqnn_jax.config_loading import load_section
 from hqnn_jax.data.pool import ImagePool
-from hqnn_jax.errors import ConfigurationError, DataError
+from hqnn_jax.errors import ConfigurationError, DataError, TrainingError
 from hqnn_jax.evaluation.document import write_document
 from hqnn_jax.progress import Progress
+from hqnn_jax.training.patience import PatientFit
 
 QUIET = Progress(terminal=False)
 FEW_QUBITS = ("vqc.iterations=20", "num_components=2")
@@ -245,6 +246,12 @@ def test_one_seed_has_no_interval(small):
         cell["accuracies"] = cell["accuracies"][:1]
     (table,) = aml2026_report.sections(results)[1].tables
     assert {row[2] for row in table.rows} == {"—"}
+
+
+def test_a_network_that_never_converged_is_an_error():
+    fit = PatientFit(({"w": np.ones((2, 3))},), np.array([4, 0]), np.array([9, 3]), np.ones((2, 9)))
+    with pytest.raises(TrainingError, match="lower the arm's learning_rate"):
+        aml2026_arms.network_outcome((fit, np.zeros((2, 5), int)), 1.0, 1.0)
 
 
 # --- real cells ---
