@@ -16,8 +16,9 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from experiments import aml2026_arms
-from experiments.aml2026_arms import DenseConfig, Outcome, SvmConfig, VqcConfig
+from experiments import aml2026_arms, aml2026_circuits
+from experiments.aml2026_arms import DenseConfig, Outcome, SvmConfig
+from experiments.aml2026_circuits import VqcConfig
 from experiments.aml2026_cnn import CnnConfig, cnn
 from experiments.aml2026_data import (
     Parts,
@@ -76,14 +77,14 @@ class Arm(NamedTuple):
 
 
 ARMS: Mapping[str, Arm] = {
-    "vqc_cobyla": Arm(aml2026_arms.vqc_cobyla, "vqc"),
-    "vqc_spsa": Arm(aml2026_arms.vqc_spsa, "vqc"),
-    "vqc_adam": Arm(aml2026_arms.vqc_adam, "vqc"),
-    "vqc_adam_scaled": Arm(aml2026_arms.vqc_adam_scaled, "vqc"),
+    "vqc_cobyla": Arm(aml2026_circuits.vqc_cobyla, "vqc"),
+    "vqc_spsa": Arm(aml2026_circuits.vqc_spsa, "vqc"),
+    "vqc_adam": Arm(aml2026_circuits.vqc_adam, "vqc"),
+    "vqc_adam_scaled": Arm(aml2026_circuits.vqc_adam_scaled, "vqc"),
     "equilibrium_propagation": Arm(aml2026_arms.equilibrium_propagation, "equilibrium_propagation"),
     "dense": Arm(aml2026_arms.dense, "dense"),
-    "quantum_kernel_svm": Arm(aml2026_arms.quantum_kernel_svm, "svm"),
-    "quantum_kernel_svm_scaled": Arm(aml2026_arms.quantum_kernel_svm_scaled, "svm"),
+    "quantum_kernel_svm": Arm(aml2026_circuits.quantum_kernel_svm, "svm"),
+    "quantum_kernel_svm_scaled": Arm(aml2026_circuits.quantum_kernel_svm_scaled, "svm"),
     "rbf_svm": Arm(aml2026_arms.rbf_svm, "svm"),
     "rbf_svm_features": Arm(aml2026_arms.rbf_svm_features, "svm"),
     "cnn": Arm(cnn, "cnn"),

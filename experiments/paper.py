@@ -86,7 +86,7 @@ def paper_module(name: str) -> ModuleType:
     **Raises:** `ConfigurationError` for a name that is not one of the five.
     """
     if name not in PAPER_NAMES:
-        raise ConfigurationError(f"paper {name!r}: expected one of {', '.join(PAPER_NAMES)}")
+        raise ConfigurationError(f"paper {name!r}: expected one of: {', '.join(PAPER_NAMES)}")
     return importlib.import_module(f"experiments.{name}")
 
 

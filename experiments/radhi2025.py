@@ -20,12 +20,15 @@ from hqnn_jax.evaluation.finished_run import FinishedRun
 from hqnn_jax.evaluation.published import SPLITS, Published
 from hqnn_jax.progress import Progress
 
+TITLE = (
+    "Efficient Blood Cell Classification Using a Hybrid Variational Quantum Circuit–EfficientNet "
+    "Model on BloodMNIST"
+)
+REFERENCE = "Radhi et al., 2025"
+
 PUBLISHED = Published(
-    title=(
-        "Efficient Blood Cell Classification Using a Hybrid Variational Quantum "
-        "Circuit–EfficientNet Model on BloodMNIST"
-    ),
-    reference="Radhi et al., 2025",
+    title=TITLE,
+    reference=REFERENCE,
     figures={
         "test": {
             "accuracy": 0.9658,
@@ -153,8 +156,8 @@ def reproduce(request: Request, progress: Progress) -> Document:
     synthetic = is_synthetic(runs)
     published = {arm.name: PUBLISHED.figures["test"]["accuracy"] for arm in arms}
     return Document(
-        title=PUBLISHED.title,
-        reference=PUBLISHED.reference,
+        title=TITLE,
+        reference=REFERENCE,
         sections=(
             Section("Results", tables=(results_table(arms, runs, request, published),)),
             *(

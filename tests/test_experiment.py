@@ -29,7 +29,7 @@ training:
   batch_size: 16
   average_decay: 0.9
   augmentation: {horizontal_flip: true, rotation_degrees: 20.0, brightness: 0.1}
-evaluation: {bootstrap_samples: 100}
+evaluation: {bootstrap_samples: 100, explained_images: 0}
 """
 SPLIT_KEYS = {"accuracy", "macro_f1", "weighted_f1", "cohen_kappa", "roc_auc", "per_class"}
 
@@ -69,7 +69,15 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     (folder / "small.yaml").write_text(SMALL)
     done = subprocess.run(
-        [*PYTHON, "run", folder / "small.yaml", "seeds=2", "--out", folder / "run"],
+        [
+            *PYTHON,
+            "run",
+            folder / "small.yaml",
+            "seeds=2",
+            "evaluation.explained_images=2",
+            "--out",
+            folder / "run",
+        ],
         cwd=ROOT,
         env={**os.environ, "HQNN_CACHE_DIR": str(folder / "cache")},
         capture_output=True,

@@ -8,6 +8,8 @@ import pytest
 import experiment
 from experiments import paper as papers
 from hqnn_jax.config import PAPER_NAMES
+from hqnn_jax.errors import DataError
+from hqnn_jax.progress import Progress
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def command(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("name", PAPER_NAMES)
-def test_the_small_variant_gives_a_labelled_report_and_is_not_run_twice(name, command, tmp_path):
+def test_the_small_variant_gives_a_labelled_report(name, command, tmp_path):
     out = tmp_path / name
     code, stdout, err = command("paper", name, "--small", "--out", out)
     assert code == 0, err
@@ -39,17 +41,19 @@ def test_the_small_variant_gives_a_labelled_report_and_is_not_run_twice(name, co
     assert "Synthetic data." in page
     results = json.loads((out / "results.json").read_text())
     assert results
+
+
+def test_what_is_finished_is_not_run_again_nor_taken_for_another_configuration(command, tmp_path):
+    out = tmp_path / "out"
+    arguments = ("paper", "hqcnn2025", "--small", "--out", out)
+    code, _, err = command(*arguments)
+    assert code == 0, err
+    results = json.loads((out / "results.json").read_text())
     before = {path: path.stat().st_mtime_ns for path in out.rglob("metrics.json")}
-    code, _, err = command("paper", name, "--small", "--out", out)
+    code, _, err = command(*arguments)
     assert code == 0, err
     assert {path: path.stat().st_mtime_ns for path in out.rglob("metrics.json")} == before
     assert json.loads((out / "results.json").read_text()) == results
-
-
-def test_a_finished_run_of_another_configuration_is_not_taken_for_this_one(command, tmp_path):
-    arguments = ("paper", "hqcnn2025", "--small", "--out", tmp_path / "out")
-    code, _, err = command(*arguments)
-    assert code == 0, err
     code, _, err = command(*arguments, "training.learning_rate.circuit=0.5")
     assert code == 1
     assert "training.learning_rate.circuit is 0.001 there, 0.5 here" in err
@@ -61,22 +65,19 @@ def test_an_unknown_paper_is_one_line(command):
     assert "expected one of: radhi2025" in err
 
 
-def test_an_arm_without_its_images_is_left_out_and_named(command, tmp_path, shared_data):
-    empty = tmp_path / "data"
-    empty.mkdir()
-    (empty / "bloodmnist.npz").symlink_to(shared_data / "bloodmnist.npz")
-    (empty / "organamnist.npz").write_bytes(b"damaged")
-    (empty / "pathmnist.npz").write_bytes(b"damaged")
-    out = tmp_path / "out"
-    quick = ("training.epochs=1", "seeds=1", "training.batch_size=2048")
-    code, _, err = command(
-        "paper", "hqcnn2025", f"dataset.data_dir={empty}", *quick, "--out", out,
-        "evaluation.test_time_augmentation=none", "evaluation.bootstrap_samples=100",
-        "evaluation.explained_images=0",
-    )  # fmt: skip
-    assert code == 1, err
-    assert "organamnist.npz: damaged" in err
-    assert "OrganAMNIST" in (out / "report.html").read_text()
-    results = json.loads((out / "results.json").read_text())
-    assert len(results["arms"]) == 4
-    assert len(results["failed"]) == 8
+def test_an_arm_without_its_images_is_left_out_and_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("HQNN_CACHE_DIR", str(tmp_path / "cache"))
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "organamnist.npz").write_bytes(b"damaged")
+    small = ("training.batch_size=32", "evaluation.test_time_augmentation=none")
+    missing = (*small, "dataset.name=organamnist", f"dataset.data_dir={data}")
+    config, request = "hqcnn2025_bloodmnist", papers.Request(tmp_path / "out", (), small=True)
+    whole = papers.Arm("whole", "Whole", config, (), small)
+    broken = papers.Arm("broken", "Broken", config, (), missing)
+    runs = papers.run_arms((broken, whole), request, Progress(terminal=False))
+    assert list(runs.finished) == ["whole"]
+    assert list(runs.failed) == ["Broken"]
+    assert "organamnist.npz: damaged" in runs.failed["Broken"]
+    with pytest.raises(DataError, match="damaged"):
+        papers.run_arms((broken,), request, Progress(terminal=False))
