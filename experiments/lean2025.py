@@ -46,11 +46,11 @@ _CLASSICAL = (
     "model.feature_selection=all",
     "model.feature_scaling=none",
 )
-_SMALL = ("model.backbone.image_size=64", "dataset.synthetic.train_images=96")
+_SMALL = ("model.backbone.image_size=64", "dataset.synthetic.train_images=96", "seeds=1")
 
 ARMS = (
-    Arm("cnn", "CNN", _CONFIG, (*_CLASSICAL, "model.backbone.name=lean_cnn"), _SMALL),
-    Arm("hybrid", "Hybrid, 4 qubits", _CONFIG, (), _SMALL),
+    Arm("cnn", "CNN", _CONFIG, (*_CLASSICAL, "model.backbone.name=lean_cnn", "seeds=3"), _SMALL),
+    Arm("hybrid", "Hybrid, 4 qubits", _CONFIG, ("seeds=3",), _SMALL),
     Arm("resnet18", "ResNet-18", _CONFIG, (*_CLASSICAL, "model.backbone.name=resnet18"), _SMALL),
     Arm("vgg16", "VGG-16", _CONFIG, (*_CLASSICAL, "model.backbone.name=vgg16"), _SMALL),
 )
