@@ -88,6 +88,8 @@ Examples:
 
     python -m experiment paper lean2025 --small
 
+    python -m experiment paper aml2026 --config configs/papers/aml2026_aml_cytomorphology.yaml
+
 The same command goes on where an earlier one was stopped; finished runs are kept. KEY=VALUE changes
 a key in every run. --small takes a minute or two and trains on synthetic cells.
 """
@@ -222,7 +224,10 @@ def paper_command(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Keys changed in every run.")
     ] = None,
-    small: Annotated[bool, typer.Option("--small", help="Minutes, on synthetic cells.")] = False,
+    small: Annotated[bool, typer.Option("--small", help="A minute, on synthetic cells.")] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="Another table of aml2026, e.g. in configs/papers.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the report and the runs; default: runs/NAME.")
     ] = None,
@@ -231,7 +236,8 @@ def paper_command(
     from experiments.paper import Request, reproduce
 
     out = out or Path("runs") / (f"{name}-small" if small else name)
-    report, failed = reproduce(name, Request(out, tuple(overrides or ()), small), Progress())
+    request = Request(out, tuple(overrides or ()), small, config)
+    report, failed = reproduce(name, request, Progress())
     print(f"report: {report}")
     for arm, reason in failed.items():
         print(f"error: {arm}: {reason}", file=sys.stderr)
@@ -298,9 +304,10 @@ def list_command() -> None:
     from hqnn_jax.circuits import CIRCUITS
 
     print("configs")
-    for path in sorted(CONFIGS.glob("*.yaml")):
+    for path in sorted(CONFIGS.rglob("*.yaml")):
         first = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("#").strip()
-        print(f"  {path.stem:32} {first}")
+        name = path.relative_to(CONFIGS).with_suffix("").as_posix()
+        print(f"  {name:32} {first}")
     print("papers (python -m experiment paper NAME)")
     print("  " + ", ".join(PAPER_NAMES))
     print("datasets")

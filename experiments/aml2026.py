@@ -136,10 +136,10 @@ def published(config: Config) -> None:
     """Return None: no single run of a hybrid network is one of the published systems."""
 
 
-def reproduce(request: Request, progress: Progress, config_file: Path = CONFIG_FILE) -> Document:
+def reproduce(request: Request, progress: Progress) -> Document:
     """Run the table of the configuration file and return its report."""
     overrides = (*(SMALL if request.small else ()), *request.overrides)
-    config = load_section(config_file, overrides, Aml2026Config)
+    config = load_section(request.config or CONFIG_FILE, overrides, Aml2026Config)
     results = run(config, request.out, progress)
     return Document(
         title=TITLE,

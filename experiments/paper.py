@@ -47,11 +47,15 @@ SMALL = (
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a paper: where to write, changed keys, and whether the small variant."""
+    """What is asked of a paper: where to write, changed keys, and whether the small variant.
+
+    `config` replaces the configuration of a paper whose table has one of its own (aml2026).
+    """
 
     out: Path
     overrides: tuple[str, ...] = ()
     small: bool = False
+    config: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,11 @@ def run_arms(arms: Sequence[Arm], request: Request, progress: Progress) -> Runs:
     `RunFolderError` if a folder holds a run of another configuration; `DataError` or
     `PretrainedWeightsError` if no arm could be run.
     """
+    if request.config is not None:
+        raise ConfigurationError(
+            f"--config {request.config}: the runs of this paper have a configuration each; change "
+            "keys with KEY=VALUE"
+        )
     configs = {arm.name: arm.resolve(request) for arm in arms}
     finished: dict[str, FinishedRun] = {}
     failed: dict[str, str] = {}

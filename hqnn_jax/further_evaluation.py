@@ -21,7 +21,7 @@ from hqnn_jax.evaluation.cross_dataset import (
     prediction_arrays,
 )
 from hqnn_jax.evaluation.interpretability import choose_images, cut_at_maps, explain
-from hqnn_jax.models import Model, Variables, build_backbone
+from hqnn_jax.models import Model, Variables
 from hqnn_jax.progress import Progress
 from hqnn_jax.run_folder import RunFolder
 from hqnn_jax.study import Study
@@ -51,14 +51,7 @@ class FurtherEvaluation:
 
     @functools.cached_property
     def _frozen_backbone(self) -> tuple[Model, Variables] | None:
-        """The backbone that made the features, None where it is part of the models."""
-        config = self.study.config
-        if not config.model.backbone.frozen:
-            return None
-        # The same arguments as in Study.load, which keeps the features only.
-        channels = self.study.preprocessing.in_channels
-        key = jax.random.key(config.seed)
-        return Model.split(build_backbone(config.model.backbone, in_channels=channels, key=key))
+        return self.study.frozen_backbone()
 
     def explain(self, probabilities: Float[np.ndarray, "images classes"]) -> None:
         """Write `explanations.npz`: why the first model classifies some test images as it does.

@@ -42,6 +42,7 @@ def train(config: Config, folder: RunFolder, *, resume: bool, progress: Progress
     """
     folder.prepare(config, resume=resume)
     study = Study.load(config, progress)
+    folder.write_json(folder.splits, study.dataset.split_record())
     _, variables = study.initial_model(config.seed)
     parameters = study.parameters(variables)
     progress.line("parameters: " + ", ".join(f"{k} {v:,}" for k, v in parameters.items()))

@@ -39,6 +39,7 @@ class RunFolder:
         self.predictions = path / "predictions.npz"
         self.explanations = path / "explanations.npz"
         self.environment = path / "environment.json"
+        self.splits = path / "splits.json"
         self.report = path / "report.html"
 
     def checkpoints(self, seed: int) -> Path:
@@ -71,9 +72,10 @@ class RunFolder:
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            # A run that failed before its first step leaves these two, nothing worth keeping; a
+            # A run that failed before its first step leaves these, nothing worth keeping; a
             # config.yaml alone is somebody's.
-            own = {self.config, self.environment} if self.environment.exists() else set()
+            own = {self.config, self.environment, self.splits}
+            own = own if self.environment.exists() else set()
             foreign = not resume and set(self.path.iterdir()) - own
         except OSError as error:
             raise RunFolderError(

@@ -64,10 +64,7 @@ class Study:
         preprocessing = Preprocessing.for_backbone(config.model.backbone, channels)
         if not config.model.backbone.frozen:
             return cls(config, dataset, preprocessing, images, 0)
-        backbone = build_backbone(
-            config.model.backbone, in_channels=channels, key=jax.random.key(config.seed)
-        )
-        model, variables = Model.split(backbone)
+        model, variables = _frozen_backbone(config, channels)
         features = backbone_features(
             model,
             variables,
@@ -79,6 +76,12 @@ class Study:
         )
         frozen = sum(leaf.size for leaf in jax.tree.leaves(variables.params))
         return cls(config, dataset, preprocessing, features, frozen)
+
+    def frozen_backbone(self) -> tuple[Model, Variables] | None:
+        """Build the backbone that made the features again; None where it is part of the model."""
+        if not self.config.model.backbone.frozen:
+            return None
+        return _frozen_backbone(self.config, self.preprocessing.in_channels)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -170,6 +173,11 @@ class Study:
         return {**config, "seed": seed, "dataset_fingerprint": self.dataset.fingerprint}
 
 
+def _frozen_backbone(config: Config, in_channels: int) -> tuple[Model, Variables]:
+    key = jax.random.key(config.seed)
+    return Model.split(build_backbone(config.model.backbone, in_channels=in_channels, key=key))
+
+
 def _check_model(config: ModelConfig) -> None:
     """Build everything behind the backbone once; a circuit or sizes that do not fit raise."""
     growth = config.circuit.growth
@@ -211,7 +219,8 @@ def _describe_dataset(dataset: ImageDataset) -> str:
     shared = sum(pair.images for pair in dataset.shared_images)
     synthetic = " (synthetic)" if dataset.synthetic else ""
     leak = f"; {shared} byte-identical images across splits" if shared else ""
-    return f"{dataset.name}{synthetic}: {counts}, {dataset.num_classes} classes{leak}"
+    lines = [f"{dataset.name}{synthetic}: {counts}, {dataset.num_classes} classes{leak}"]
+    return "\n".join([*lines, *(f"note: {warning}" for warning in dataset.warnings)])
 
 
 def describe_dataset(dataset: ImageDataset) -> dict[str, Any]:
@@ -223,6 +232,7 @@ def describe_dataset(dataset: ImageDataset) -> dict[str, Any]:
         "counts": {name: len(split) for name, split in dataset.splits().items()},
         "fingerprint": dataset.fingerprint,
         "shared_images": [dataclasses.asdict(pair) for pair in dataset.shared_images],
+        "warnings": list(dataset.warnings),
         "licence": dataset.licence,
         "citation": dataset.citation,
     }

@@ -65,6 +65,16 @@ def test_an_unknown_paper_is_one_line(command):
     assert "expected one of: radhi2025" in err
 
 
+def test_only_a_paper_with_a_table_of_its_own_takes_a_configuration(command, tmp_path):
+    out = ("--out", tmp_path / "out")
+    code, _, err = command("paper", "lean2025", "--config", "configs/quickstart.yaml", *out)
+    assert code == 2
+    assert "change keys with KEY=VALUE" in err
+    code, _, err = command("paper", "aml2026", "--config", tmp_path / "none.yaml", *out)
+    assert code == 2
+    assert "none.yaml: cannot read the configuration" in err
+
+
 def test_an_arm_without_its_images_is_left_out_and_named(tmp_path, monkeypatch):
     monkeypatch.setenv("HQNN_CACHE_DIR", str(tmp_path / "cache"))
     data = tmp_path / "data"
