@@ -88,6 +88,8 @@ Examples:
 
     python -m experiment paper lean2025 --small
 
+    python -m experiment paper lean2025 --arms cnn,hybrid
+
     python -m experiment paper aml2026 --config configs/papers/aml2026_aml_cytomorphology.yaml
 
 The same command goes on where an earlier one was stopped; finished runs are kept. KEY=VALUE changes
@@ -228,6 +230,9 @@ def paper_command(
     config: Annotated[
         Path | None, typer.Option(help="Another table of aml2026, e.g. in configs/papers.")
     ] = None,
+    arms: Annotated[
+        str | None, typer.Option(help="Only these arms, comma-separated; default: all.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the report and the runs; default: runs/NAME.")
     ] = None,
@@ -236,7 +241,8 @@ def paper_command(
     from experiments.paper import Request, reproduce
 
     out = out or Path("runs") / (f"{name}-small" if small else name)
-    request = Request(out, tuple(overrides or ()), small, config)
+    chosen = tuple(name.strip() for name in arms.split(",")) if arms else ()
+    request = Request(out, tuple(overrides or ()), small, config, chosen)
     report, failed = reproduce(name, request, Progress())
     print(f"report: {report}")
     for arm, reason in failed.items():

@@ -138,7 +138,8 @@ def published(config: Config) -> None:
 
 def reproduce(request: Request, progress: Progress) -> Document:
     """Run the table of the configuration file and return its report."""
-    overrides = (*(SMALL if request.small else ()), *request.overrides)
+    chosen = (f"arms=[{', '.join(request.arms)}]",) if request.arms else ()
+    overrides = (*(SMALL if request.small else ()), *chosen, *request.overrides)
     config = load_section(request.config or CONFIG_FILE, overrides, Aml2026Config)
     results = run(config, request.out, progress)
     return Document(

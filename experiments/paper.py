@@ -49,13 +49,15 @@ SMALL = (
 class Request:
     """What is asked of a paper: where to write, changed keys, and whether the small variant.
 
-    `config` replaces the configuration of a paper whose table has one of its own (aml2026).
+    `config` replaces the configuration of a paper whose table has one of its own (aml2026); `arms`
+    names the only ones to run, all where it is empty.
     """
 
     out: Path
     overrides: tuple[str, ...] = ()
     small: bool = False
     config: Path | None = None
+    arms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ def run_arms(arms: Sequence[Arm], request: Request, progress: Progress) -> Runs:
             f"--config {request.config}: the runs of this paper have a configuration each; change "
             "keys with KEY=VALUE"
         )
+    arms = _chosen(arms, request)
     configs = {arm.name: arm.resolve(request) for arm in arms}
     finished: dict[str, FinishedRun] = {}
     failed: dict[str, str] = {}
@@ -150,6 +153,16 @@ def run_arms(arms: Sequence[Arm], request: Request, progress: Progress) -> Runs:
     if last is not None and not finished:
         raise last
     return Runs(finished, failed)
+
+
+def _chosen(arms: Sequence[Arm], request: Request) -> Sequence[Arm]:
+    names = [arm.name for arm in arms]
+    for name in request.arms:
+        if name not in names:
+            raise ConfigurationError(
+                f"--arms: no arm {name!r}; expected some of: {', '.join(names)}"
+            )
+    return [arm for arm in arms if not request.arms or arm.name in request.arms]
 
 
 def _run_once(config: Config, folder: RunFolder, progress: Progress) -> None:

@@ -75,6 +75,16 @@ def test_only_a_paper_with_a_table_of_its_own_takes_a_configuration(command, tmp
     assert "none.yaml: cannot read the configuration" in err
 
 
+def test_single_arms_can_be_chosen(command, tmp_path):
+    out = tmp_path / "out"
+    code, _, err = command("paper", "hqnn2026", "--small", "--arms", "pbc_none", "--out", out)
+    assert code == 0, err
+    assert list(json.loads((out / "results.json").read_text())["arms"]) == ["pbc_none"]
+    code, _, err = command("paper", "hqnn2026", "--small", "--arms", "pbc_nothing", "--out", out)
+    assert code == 2
+    assert "no arm 'pbc_nothing'; expected some of: pbc_quantum" in err
+
+
 def test_an_arm_without_its_images_is_left_out_and_named(tmp_path, monkeypatch):
     monkeypatch.setenv("HQNN_CACHE_DIR", str(tmp_path / "cache"))
     data = tmp_path / "data"
