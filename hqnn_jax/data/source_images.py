@@ -57,6 +57,10 @@ class Landmarks:
     orientations: Float[np.ndarray, " num_landmarks"]
     """In radians."""
 
+    def __len__(self) -> int:
+        """Return the number of landmarks."""
+        return len(self.orientations)
+
     def mirrored(self) -> Landmarks:
         """Return the landmarks of the mirror image."""
         # 4 x 4 places with 8 directions each: one axis of places and the directions turn round.
@@ -81,26 +85,26 @@ def find_landmarks(image: UInt8[np.ndarray, "height width 3"]) -> Landmarks:
     return Landmarks(descriptors / np.maximum(lengths, 1e-6), sift.orientations[kept])
 
 
-def are_copies(first: Landmarks, second: Landmarks) -> bool:
-    """Return whether two images show the same cells, mirrored or not."""
-    fewest = min(len(first.orientations), len(second.orientations))
-    needed = np.clip(_SHARE_OF_LANDMARKS * fewest, _FEWEST_MATCHES, _ENOUGH_MATCHES)
-    return count_matches(first, second) >= needed
-
-
 def count_matches(first: Landmarks, second: Landmarks) -> int:
     """Return how many landmarks match if the second image is a copy of the first or its mirror."""
-    return max(_matches(first, second), _matches(first.mirrored(), second))
-
-
-def _matches(first: Landmarks, second: Landmarks) -> int:
-    if not (len(first.orientations) and len(second.orientations)):
+    if not (len(first) and len(second)):
         return 0
-    cosines = first.descriptors @ second.descriptors.T
+    return max(
+        _matches(view.descriptors @ second.descriptors.T, view.orientations, second.orientations)
+        for view in (first, first.mirrored())
+    )
+
+
+def _matches(
+    cosines: Float32[np.ndarray, "first second"],
+    first: Float[np.ndarray, " first"],
+    second: Float[np.ndarray, " second"],
+) -> int:
+    """Count mutual best matches whose rotation is the same, up to what shearing changes."""
     best = cosines.argmax(axis=1)
     here = np.arange(len(best))
     kept = (cosines[here, best] > _MIN_COSINE) & (cosines.argmax(axis=0)[best] == here)
-    turns = np.sort((second.orientations[best[kept]] - first.orientations[kept]) % (2 * np.pi))
+    turns = np.sort((second[best[kept]] - first[kept]) % (2 * np.pi))
     if not len(turns):
         return 0
     circle = np.concatenate([turns, turns + 2 * np.pi])
@@ -112,32 +116,38 @@ class _Exemplars:
     """Images that later ones are compared with, their landmarks in one array."""
 
     def __init__(self) -> None:
-        self.numbers: list[int] = []
-        self._starts: list[int] = []
-        self._size = 0
+        self._numbers: list[int] = []
+        self._ends = [0]
         self._descriptors = np.empty((1024, 128), np.float32)
+        self._orientations = np.empty(1024)
 
     def add(self, number: int, image: Landmarks) -> None:
-        end = self._size + len(image.descriptors)
-        if end > len(self._descriptors):
-            larger = np.empty((2 * end, 128), np.float32)
-            larger[: self._size] = self._descriptors[: self._size]
-            self._descriptors = larger
-        self._descriptors[self._size : end] = image.descriptors
-        self.numbers.append(number)
-        self._starts.append(self._size)
-        self._size = end
+        start, end = self._ends[-1], self._ends[-1] + len(image)
+        if end > len(self._orientations):
+            self._descriptors = np.resize(self._descriptors, (2 * end, 128))
+            self._orientations = np.resize(self._orientations, 2 * end)
+        self._descriptors[start:end] = image.descriptors
+        self._orientations[start:end] = image.orientations
+        self._numbers.append(number)
+        self._ends.append(end)
 
-    def similar(self, image: Landmarks) -> list[int]:
-        """Return the exemplars in which enough landmarks have a similar one, in any direction."""
-        if not self.numbers:
+    def copies(self, image: Landmarks) -> list[int]:
+        """Return the numbers of the exemplars that `image` is a copy of."""
+        if not self._numbers:
             return []
-        found = np.zeros(len(self.numbers), bool)
+        lengths = np.minimum(np.diff(self._ends), len(image))
+        needed = np.clip(_SHARE_OF_LANDMARKS * lengths, _FEWEST_MATCHES, _ENOUGH_MATCHES)
+        found = set()
         for view in (image, image.mirrored()):
-            cosines = view.descriptors @ self._descriptors[: self._size].T
-            highest = np.maximum.reduceat(cosines, self._starts, axis=1)
-            found |= (highest > _MIN_COSINE).sum(axis=0) >= _FEWEST_MATCHES
-        return [self.numbers[k] for k in np.flatnonzero(found)]
+            cosines = view.descriptors @ self._descriptors[: self._ends[-1]].T
+            highest = np.maximum.reduceat(cosines, self._ends[:-1], axis=1)
+            # Enough landmarks that look alike, before it is asked whether they fit together.
+            for k in np.flatnonzero((highest > _MIN_COSINE).sum(axis=0) >= needed):
+                own = slice(self._ends[k], self._ends[k + 1])
+                second = self._orientations[own]
+                if _matches(cosines[:, own], view.orientations, second) >= needed[k]:
+                    found.add(self._numbers[k])
+        return sorted(found)
 
 
 def group_copies(images: Sequence[Landmarks]) -> Int[np.ndarray, " num_images"]:
@@ -150,13 +160,13 @@ def group_copies(images: Sequence[Landmarks]) -> Int[np.ndarray, " num_images"]:
         images: the landmarks of each image.
     """
     exemplars = _Exemplars()
-    links = []
+    links: list[tuple[int, int]] = []
     for number, image in enumerate(images):
-        if len(image.descriptors) < _FEWEST_MATCHES:
+        if len(image) < _FEWEST_MATCHES:
             continue  # it can match nothing
-        matching = [other for other in exemplars.similar(image) if are_copies(image, images[other])]
-        links += [(number, other) for other in matching]
-        if len(matching) < _EXEMPLARS:
+        copies = exemplars.copies(image)
+        links += [(number, other) for other in copies]
+        if len(copies) < _EXEMPLARS:
             exemplars.add(number, image)
     rows, columns = np.array(links, np.int64).reshape(-1, 2).T
     graph = scipy.sparse.coo_array(
