@@ -24,10 +24,12 @@ from hqnn_jax.config.evaluation import PAPER_NAMES, CrossDatasetConfig, Evaluati
 from hqnn_jax.config.model import (
     ANSATZ_NAMES,
     BACKBONE_NAMES,
+    CIRCUIT_MIDDLES,
     CIRCUIT_NAMES,
     EMBEDDING_NAMES,
     ENTANGLEMENT_NAMES,
     MEASUREMENT_NAMES,
+    MIDDLE_NAMES,
     PRETRAINED_NAMES,
     BackboneConfig,
     CircuitConfig,
@@ -35,6 +37,7 @@ from hqnn_jax.config.model import (
     MlpConfig,
     ModelConfig,
 )
+from hqnn_jax.config.noise import NoiseConfig
 from hqnn_jax.config.training import (
     AugmentationConfig,
     LearningRates,
@@ -45,6 +48,7 @@ from hqnn_jax.config.training import (
 __all__ = [
     "ANSATZ_NAMES",
     "BACKBONE_NAMES",
+    "CIRCUIT_MIDDLES",
     "CIRCUIT_NAMES",
     "DATASET_NAMES",
     "EMBEDDING_NAMES",
@@ -52,6 +56,7 @@ __all__ = [
     "FOLDER_NAMES",
     "MEASUREMENT_NAMES",
     "MEDMNIST_NAMES",
+    "MIDDLE_NAMES",
     "PAPER_NAMES",
     "PRETRAINED_NAMES",
     "AugmentationConfig",
@@ -65,6 +70,7 @@ __all__ = [
     "LearningRates",
     "MlpConfig",
     "ModelConfig",
+    "NoiseConfig",
     "ScheduleConfig",
     "SplitConfig",
     "SyntheticConfig",

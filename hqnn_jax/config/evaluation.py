@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from hqnn_jax.config.base import Section, known
 from hqnn_jax.config.dataset import DatasetConfig
+from hqnn_jax.config.noise import NoiseConfig
 
 PAPER_NAMES = ("radhi2025", "hqnn2026", "aml2026", "hqcnn2025", "lean2025")
 
@@ -34,6 +35,10 @@ class EvaluationConfig(Section):
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 256
     test_time_augmentation: Literal["none", "dihedral"] = "none"
     """`dihedral`: average the probabilities over the 8 flips and quarter turns."""
+    noise: NoiseConfig | None = None
+    """Noise of the circuit that is evaluated; null for that of `model.circuit.noise`."""
+    shots: Annotated[int, Field(ge=1, le=10**9)] | None = None
+    """Measurements of each group of commuting words, in evaluation; null for exact values."""
     bootstrap_samples: Annotated[int, Field(ge=100, le=100000)] = 1000
     calibration_bins: Annotated[int, Field(ge=2, le=1000)] = 15
     explained_images: Annotated[int, Field(ge=0, le=64)] = 6

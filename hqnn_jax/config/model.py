@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from hqnn_jax.config.base import Probability, Section, Width, known, known_part
+from hqnn_jax.config.noise import NoiseConfig
 
 BACKBONE_NAMES = (
     "compact",
@@ -42,6 +44,19 @@ ANSATZ_NAMES = (
     "qcnn",
 )
 ENTANGLEMENT_NAMES = ("none", "linear", "reverse_linear", "ring", "full")
+MIDDLE_NAMES = (
+    "quantum",
+    "frozen",
+    "unentangled",
+    "product",
+    "matched",
+    "fourier",
+    "linear",
+    "none",
+)
+"""The circuit, circuits that lack a part of it, and classical controls; see `ModelConfig.middle`."""
+CIRCUIT_MIDDLES = ("quantum", "frozen", "unentangled", "product")
+"""Middles that are circuits."""
 MEASUREMENT_NAMES = ("z", "z_first", "xyz", "zz", "parity", "probabilities")
 _COMPOSED_DEFAULTS = {
     "embedding": "angle_y",
@@ -63,6 +78,9 @@ class BackboneConfig(Section):
     normalisation: Literal["centred", "imagenet"] = "centred"
     """`centred`: (x - 0.5) / 0.5 on values in [0, 1]; `imagenet`: the mean and deviation that the
     loaded weights were trained with, ImageNet's where none are loaded."""
+    from_run: Path | None = None
+    """Folder of a finished run whose trained backbone is taken: that of its first seed, from the
+    checkpoint that was evaluated."""
     frozen: bool = False
     """Run the backbone once, cache its features on disk, train only what follows."""
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -78,6 +96,8 @@ class BackboneConfig(Section):
             )
         if self.pretrained is not None and self.normalisation != "imagenet":
             raise ValueError("pretrained weights need normalisation: imagenet")
+        if self.pretrained is not None and self.from_run is not None:
+            raise ValueError("pretrained and from_run both give the weights; choose one")
         return self
 
 
@@ -135,6 +155,8 @@ class CircuitConfig(Section):
     measurement: str | None = None
     growth: GrowthConfig | None = None
     """Start small and grow while training; null keeps the size."""
+    noise: NoiseConfig | None = None
+    """Noise of the circuit that is trained, simulated exactly; null for an ideal circuit."""
     engine: Literal["auto", "pennylane", "statevector", "unitary", "pauli_transfer"] = "auto"
 
     @field_validator("name")
@@ -208,7 +230,13 @@ class ModelConfig(Section):
 
     backbone: BackboneConfig
     processor: MlpConfig = MlpConfig(widths=(64,))
-    middle: Literal["quantum", "matched", "none"] = "quantum"
+    middle: Literal[
+        "quantum", "frozen", "unentangled", "product", "matched", "fourier", "linear", "none"
+    ] = "quantum"
+    """`quantum`: the circuit. `frozen`: the circuit with its random initial weights, not trained.
+    `unentangled`: without its entangling gates. `product`: its embedding and observables around one
+    rotation per qubit. `matched`: a classical layer with as many parameters. `fourier`: a trainable
+    Fourier series with the circuit's frequencies. `linear`: a Linear layer. `none`: nothing."""
     circuit: CircuitConfig = CircuitConfig()
     feature_scaling: Literal["none", "tanh", "standardised_tanh"] = "tanh"
     """`none`: the angles are the features themselves; `tanh`: (pi/2)·tanh(features);

@@ -8,6 +8,14 @@ from pydantic import Field, model_validator
 
 from hqnn_jax.config.base import Probability, Section
 
+InsightName = Literal[
+    "gradients",
+    "entangling_capability",
+    "expressibility",
+    "effective_dimension",
+    "fourier_spectrum",
+]
+
 
 class AugmentationConfig(Section):
     """Random changes to training images; the default changes nothing."""
@@ -61,6 +69,12 @@ class ScheduleConfig(Section):
 class TrainingConfig(Section):
     """How the model is fitted."""
 
+    images_per_class: Annotated[int, Field(ge=1)] | None = None
+    """Train on this many images of each class, drawn anew for every seed (a smaller number is part
+    of a larger one); null for all."""
+    label_noise: Probability = 0.0
+    """Share of the training images whose label is replaced by another class, drawn for every
+    seed."""
     epochs: Annotated[int, Field(ge=1, le=100000)] = 10
     batch_size: Annotated[int, Field(ge=2, le=65536)] = 64
     optimizer: Literal["adam", "adamw"] = "adamw"
@@ -76,6 +90,8 @@ class TrainingConfig(Section):
     contrastive_weight: Annotated[float, Field(ge=0.0)] = 0.0
     """Weight of the supervised-contrastive loss on the middle's output (Khosla et al., 2020)."""
     contrastive_temperature: Annotated[float, Field(gt=0.0)] = 0.1
+    insights: tuple[InsightName, ...] = ()
+    """What is measured of the model in training after every epoch, beside loss and accuracy."""
     average_decay: Probability = 0.0
     """Decay per step of the exponential moving average of the parameters that is validated and
     evaluated; 0 evaluates the parameters themselves."""

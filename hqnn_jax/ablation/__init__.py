@@ -1,0 +1,1 @@
+"""Ablations: many arms, the same seeds for each, paired differences and what follows from them."""
