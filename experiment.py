@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hqnn_jax.ablation.axes import AXES
 from hqnn_jax.config import (
     ANSATZ_NAMES,
     BACKBONE_NAMES,
@@ -19,6 +20,7 @@ from hqnn_jax.config import (
     EMBEDDING_NAMES,
     ENTANGLEMENT_NAMES,
     MEASUREMENT_NAMES,
+    MIDDLE_NAMES,
     PAPER_NAMES,
     Config,
     CrossDatasetConfig,
@@ -94,6 +96,24 @@ Examples:
 
 The same command goes on where an earlier one was stopped; finished runs are kept. KEY=VALUE changes
 a key in every run. --small takes a minute or two and trains on synthetic cells.
+"""
+
+ABLATE_HELP = f"""Compare arms over many seeds, with intervals, tests and a verdict.
+
+Examples:
+
+    python -m experiment ablate configs/ablation_bloodmnist.yaml
+
+    python -m experiment ablate configs/quickstart.yaml middle=quantum,matched,none seeds=10
+
+    python -m experiment ablate configs/quickstart.yaml qubits=2,4 layers=1,2,3 seeds=5
+
+    python -m experiment ablate configs/ablation_bloodmnist.yaml --ray auto --together 5
+
+AXIS=V1,V2,… is one of {", ".join(AXES)}, or any key of the configuration; the first arm is the
+reference unless ablation.reference names another. KEY=VALUE changes a key in every arm. All seeds
+of an arm are trained in one program. The same command goes on where an earlier one was stopped, and
+several processes may share the work. Middles: {", ".join(MIDDLE_NAMES)}.
 """
 
 BENCH_HELP = """Time the circuit engines against other simulators, after checking that all agree.
@@ -249,6 +269,42 @@ def paper_command(
         print(f"error: {arm}: {reason}", file=sys.stderr)
     if failed:
         raise typer.Exit(1)
+
+
+@app.command("ablate", help=ABLATE_HELP)
+def ablate_command(
+    config: Annotated[Path, typer.Argument(help="YAML file, of an ablation or of a run.")],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="AXIS=V1,V2 | KEY=VALUE", help="Axes, and changed keys."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of cells and report; default: runs/NAME.")
+    ] = None,
+    together: Annotated[
+        int | None,
+        typer.Option(min=1, help="Seeds in one program; default: what fits into memory."),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Compute on Ray: auto, local, host:port, ray://…"),
+    ] = None,
+    ray_cpus: Annotated[float, typer.Option(min=0.0, help="CPU cores of a Ray task.")] = 1.0,
+    ray_gpus: Annotated[float, typer.Option(min=0.0, help="GPUs of a Ray task.")] = 0.0,
+) -> None:
+    """Compare arms over many seeds."""
+    from hqnn_jax.ablation.cluster import Resources
+    from hqnn_jax.ablation.file import load_ablation
+    from hqnn_jax.ablation.plan import Plan
+    from hqnn_jax.ablation.run import RayRequest, run_ablation
+
+    name = config.stem
+    plan = Plan.of(name, load_ablation(config, arguments or []))
+    request = RayRequest(ray, Resources(ray_cpus, ray_gpus)) if ray else None
+    out = out or Path("runs") / name
+    for verdict in run_ablation(plan, out, Progress(), together=together, ray=request).verdicts:
+        print(verdict)
+    print(f"report: {out / 'report.html'}")
 
 
 @app.command("bench", help=BENCH_HELP)

@@ -39,7 +39,8 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _parse_yaml(text: str, where: str) -> Any:
+def parse_yaml(text: str, where: str) -> Any:
+    """Read YAML; `where` names it in the `ConfigurationError`."""
     try:
         return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
@@ -62,17 +63,18 @@ def _apply_override(data: dict[str, Any], override: str) -> tuple[str, ...]:
         if not isinstance(child, dict):
             raise ConfigurationError(f"override {override!r}: {part!r} is a value, not a section")
         node = child
-    node[path[-1]] = _parse_yaml(text, f"override {override!r}")
+    node[path[-1]] = parse_yaml(text, f"override {override!r}")
     return path
 
 
-def _all_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
+def all_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
+    """Return every dotted key of a section, those of its sections included."""
     keys = []
     for name, field in section.model_fields.items():
         keys.append(prefix + name)
         for kind in (field.annotation, *get_args(field.annotation)):
             if isinstance(kind, type) and issubclass(kind, BaseModel):
-                keys += _all_keys(kind, f"{prefix}{name}.")
+                keys += all_keys(kind, f"{prefix}{name}.")
     return keys
 
 
@@ -89,11 +91,14 @@ def _related(key: str, other: str) -> bool:
     return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
 
 
-def _describe(
-    error: pydantic.ValidationError, where: str, overridden: set[str], keys: Sequence[str]
+def describe_problem(
+    error: pydantic.ValidationError, where: str, overridden: set[str], schema: type[BaseModel]
 ) -> str:
-    """Return one line for the first problem, and how many there are."""
-    first = error.errors()[0]
+    """Return one line for the first problem, and how many there are.
+
+    `overridden` are the keys given on the command line, which is then named instead of `where`.
+    """
+    first, keys = error.errors()[0], all_keys(schema)
     valid = set(keys)
     parts: list[str] = []
     # Below a valid leaf, pydantic's location continues with union branches and indices.
@@ -138,6 +143,14 @@ def load_section(path: Path, overrides: Sequence[str], schema: type[SectionT]) -
     **Raises:** `ConfigurationError`, one line naming the file, the key, what was expected and
     the closest valid key.
     """
+    return validated(read_yaml(path), overrides, schema, str(path))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read the sections of a YAML file.
+
+    **Raises:** `ConfigurationError` if it cannot be read or holds no sections.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -146,17 +159,22 @@ def load_section(path: Path, overrides: Sequence[str], schema: type[SectionT]) -
             f"{path}: cannot read the configuration: {reason}; "
             "`python -m experiment list` names the shipped ones"
         ) from error
-    data = _parse_yaml(text, str(path))
+    data = parse_yaml(text, str(path))
     if not isinstance(data, dict):
         raise ConfigurationError(f"{path}: expected sections (dataset, model, …), got {data!r:.60}")
+    return data
+
+
+def validated(
+    data: dict[str, Any], overrides: Sequence[str], schema: type[SectionT], where: str
+) -> SectionT:
+    """Override what was read and validate it; `where` names it in errors. `data` is changed."""
     overridden = {".".join(_apply_override(data, override)) for override in overrides}
     try:
         # JSON mode: strict about types, yet lists become tuples and strings become paths.
         return schema.model_validate_json(json.dumps(data, default=str), strict=True)
     except pydantic.ValidationError as error:
-        raise ConfigurationError(
-            _describe(error, str(path), overridden, _all_keys(schema))
-        ) from error
+        raise ConfigurationError(describe_problem(error, where, overridden, schema)) from error
 
 
 def first_difference(old: Any, new: Any, key: str = "") -> tuple[str, Any, Any] | None:

@@ -26,6 +26,7 @@ from hqnn_jax.progress import Progress
 from hqnn_jax.run_folder import RunFolder
 from hqnn_jax.study import Study
 from hqnn_jax.training.features import backbone_features
+from hqnn_jax.training.step import Task
 
 
 def load_others(study: Study, progress: Progress) -> list[OtherDataset]:
@@ -53,11 +54,12 @@ class FurtherEvaluation:
     def _frozen_backbone(self) -> tuple[Model, Variables] | None:
         return self.study.frozen_backbone()
 
-    def explain(self, probabilities: Float[np.ndarray, "images classes"]) -> None:
+    def explain(self, task: Task, probabilities: Float[np.ndarray, "images classes"]) -> None:
         """Write `explanations.npz`: why the first model classifies some test images as it does.
 
         **Arguments:**
 
+        - `task`: of the first model in training, whose circuit is differentiable.
         - `probabilities`: of the first model for the test split.
 
         Half of the images are wrongly classified, as far as there are such.
@@ -74,8 +76,8 @@ class FurtherEvaluation:
         images = test.images[chosen]
         with self.progress.task("explaining predictions"):
             found = explain(
-                cut_at_maps(model.task.model, model.variables, self._frozen_backbone),
-                jax.jit(model.task.preprocessing)(jnp.asarray(images)),
+                cut_at_maps(task.model, model.variables, self._frozen_backbone),
+                jax.jit(task.preprocessing)(jnp.asarray(images)),
                 jnp.asarray(predicted[chosen]),
             )
         self.folder.write_arrays(

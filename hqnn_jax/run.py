@@ -85,7 +85,7 @@ def _train_seed(
                 state = enlarge(state, stage.initial_state(seed))
                 progress.line(f"seed {seed}: the circuit grows to {current} {circuit.growth_axis}")
             state = fit(
-                stage.task, stages.program(current), state, stages.data(), seed=seed,
+                stage.task, stages.program(current), state, stages.data(seed), seed=seed,
                 folder=folder, checkpoints=checkpoints, progress=progress, stop=stop,
                 pause=functools.partial(grows_beyond, current),
             )  # fmt: skip
@@ -113,20 +113,27 @@ def evaluate(
     for size, _ in chosen:
         stages.predictor(size)
     with progress.task("evaluating", total) as advance:
-        for size, state in chosen:
+        for seed, (size, state) in zip(config.seed_values(), chosen, strict=True):
             best_epochs.append(int(state.step) // stages.stage(size).task.steps_per_epoch)
             parameters.append(study.parameters(state.variables))
+            predict = stages.predictor(size)
             for name in SPLIT_NAMES:
-                predict = stages.predictor(size)
-                probabilities[name].append(predict(state.evaluated, study.inputs[name], advance))
+                key = study.evaluation_key(seed, name)
+                outputs = predict(state.evaluated, study.inputs[name], advance, key)
+                probabilities[name].append(outputs)
     stacked = {name: np.stack(values) for name, values in probabilities.items()}
     folder.write_arrays(folder.predictions, _prediction_arrays(study, stacked))
     trained = [
-        Trained(seed, stages.stage(size).task, state.evaluated)
+        Trained(
+            seed,
+            stages.stage(size).evaluation_task,
+            state.evaluated,
+            study.evaluation_key(seed, "test"),
+        )
         for seed, (size, state) in zip(config.seed_values(), chosen, strict=True)
     ]
     further = FurtherEvaluation(study, folder, trained, progress)
-    further.explain(stacked["test"][0])
+    further.explain(stages.stage(chosen[0][0]).task, stacked["test"][0])
     with progress.task("computing metrics and intervals"):
         metrics = _metrics(study, folder, stacked, best_epochs, compile_seconds)
     # Circuits that grew may differ between seeds; the largest model is the one to compare.

@@ -29,8 +29,12 @@ class Stage:
 
     def initial_state(self, seed: int) -> TrainState:
         """Return the state of a seed before its first step."""
-        _, variables = self.study.initial_model(seed)
-        return self.study.initial_state(self.task, variables, seed)
+        return self.study.initial_state_of(self.task, seed)
+
+    @functools.cached_property
+    def evaluation_task(self) -> Task:
+        """The task with the circuit as it is evaluated."""
+        return self.study.evaluation_task(self.task)
 
 
 class Stages:
@@ -44,11 +48,11 @@ class Stages:
         self.stage = functools.cache(lambda size: Stage.of(study, size))
         self.program = functools.cache(self._compile)
         self.predictor = functools.cache(self._compile_predictor)
-        self.data = functools.cache(study.training_data)
+        self.data = functools.lru_cache(maxsize=1)(study.training_data)
 
     def _compile(self, size: int) -> Program:
         stage, options = self.stage(size), self.study.config.evaluation
-        data: TrainingData = self.data()
+        data: TrainingData = self.data(self.study.config.seed)
         with self.progress.task("compiling"):
             program = compile_program(
                 stage.task, stage.initial_state(self.study.config.seed), data, options.batch_size
@@ -59,10 +63,11 @@ class Stages:
     def _compile_predictor(self, size: int) -> Predictor:
         """Compile the evaluation of the test split and of all others of its shape."""
         stage, options = self.stage(size), self.study.config.evaluation
-        predict = averaged_over_views(stage.task.predict, options.test_time_augmentation)
+        predict = averaged_over_views(stage.evaluation_task.predict, options.test_time_augmentation)
         inputs = self.study.inputs["test"]
+        key = self.study.evaluation_key(self.study.config.seed, "test")
         state = stage.initial_state(self.study.config.seed)
         with self.progress.task("compiling the evaluation"):
             return Predictor.compile(
-                predict, state.evaluated, inputs, min(options.batch_size, len(inputs))
+                predict, state.evaluated, inputs, min(options.batch_size, len(inputs)), key
             )

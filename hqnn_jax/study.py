@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Key
 
-from hqnn_jax.config import Config, ModelConfig
-from hqnn_jax.data.dataset import ImageDataset, Split, class_weights
+from hqnn_jax.config import BackboneConfig, Config, ModelConfig
+from hqnn_jax.data.dataset import SPLIT_NAMES, ImageDataset, Split, class_weights
 from hqnn_jax.data.loading import load_dataset
 from hqnn_jax.data.records import Images, RecordImages
+from hqnn_jax.data.selection import noisy_labels, training_rows
 from hqnn_jax.errors import ConfigurationError
 from hqnn_jax.models import (
     HybridClassifier,
@@ -25,6 +27,7 @@ from hqnn_jax.models import (
     parameter_groups,
 )
 from hqnn_jax.progress import Progress
+from hqnn_jax.trained_backbone import origin_config, trained_backbone, with_backbone
 from hqnn_jax.training.features import backbone_features
 from hqnn_jax.training.loop import TrainingData
 from hqnn_jax.training.optimizers import make_optimizer, make_plateau, make_schedule
@@ -43,25 +46,34 @@ class Study:
     frozen_parameters: int
 
     @classmethod
-    def load(cls, config: Config, progress: Progress) -> Study:
+    def load(cls, config: Config, progress: Progress, *, like: Study | None = None) -> Study:
         """Load the dataset and, for a frozen backbone, its features.
+
+        What is the same in the study `like` is taken from there.
 
         **Raises:** `ConfigurationError` before anything is loaded if the model cannot be built;
         `DataError` and `PretrainedWeightsError` for what cannot be read.
         """
-        _check_model(config.model)
-        dataset = _load_dataset(config, progress)
-        progress.line(_describe_dataset(dataset))
-        if len(dataset.train) < config.training.batch_size:
+        check_model(config.model)
+        if like is not None and like.config.dataset == config.dataset:
+            dataset = like.dataset
+        else:
+            dataset, like = _load_dataset(config, progress), None
+            progress.line(_describe_dataset(dataset))
+        rows = _training_rows(config, dataset, config.seed)
+        if len(rows) < config.training.batch_size:
             raise ConfigurationError(
                 f"training.batch_size: {config.training.batch_size} is more than the "
-                f"{len(dataset.train)} training images of {dataset.name}"
+                f"{len(rows)} training images of {dataset.name}"
             )
+        if like is not None and like.config.model.backbone == config.model.backbone:
+            return dataclasses.replace(like, config=config)
         images = {name: split.images for name, split in dataset.splits().items()}
         channels = dataset.train.images.shape[-1]
         # Pretrained first layers take three channels; a grey image is repeated.
-        channels = 3 if config.model.backbone.pretrained else channels
-        preprocessing = Preprocessing.for_backbone(config.model.backbone, channels)
+        origin = origin_config(config.model.backbone)
+        channels = 3 if origin.pretrained else channels
+        preprocessing = Preprocessing.for_backbone(origin, channels)
         if not config.model.backbone.frozen:
             return cls(config, dataset, preprocessing, images, 0)
         model, variables = _frozen_backbone(config, channels)
@@ -86,14 +98,18 @@ class Study:
     @property
     def steps_per_epoch(self) -> int:
         """Optimiser steps of an epoch; examples that do not fill a batch are left out."""
-        return len(self.dataset.train) // self.config.training.batch_size
+        # As many for every seed.
+        rows = _training_rows(self.config, self.dataset, self.config.seed)
+        return len(rows) // self.config.training.batch_size
 
     def epochs(self, step: int) -> float:
         """Return how many epochs a number of optimiser steps is."""
         return step / self.steps_per_epoch
 
-    def initial_model(self, seed: int) -> tuple[Model, Variables]:
+    def initial_model(self, seed: int, *, shots: int | None = None) -> tuple[Model, Variables]:
         """Return the structure and the initial variables of one seed.
+
+        With `shots`, the circuit's outputs are estimates from as many measurements.
 
         Backbone and head draw from separate keys, so that arms with different middles share the
         backbone's initial values.
@@ -113,8 +129,33 @@ class Study:
             num_features=num_features,
             num_classes=self.dataset.num_classes,
             key=head_key,
+            **({} if shots is None else {"shots": shots}),
         )
-        return Model.split(module)
+        model, variables = Model.split(module)
+        if backbone is not None and self.config.model.backbone.from_run is not None:
+            trained = _trained(self.config.model.backbone, Model.split(backbone)[1])
+            variables = with_backbone(variables, trained)
+        return model, variables
+
+    def evaluation_task(self, task: Task) -> Task:
+        """Return the task with the circuit as it is evaluated: `evaluation.noise` and `.shots`."""
+        options, model = self.config.evaluation, self.config.model
+        if options.noise is None and options.shots is None:
+            return task
+        if options.noise is not None:
+            circuit = model.circuit.model_copy(update={"noise": options.noise})
+            model = model.model_copy(update={"circuit": circuit})
+        # Only the structure is needed: the arrays are the trained ones.
+        changed = dataclasses.replace(self, config=self.config.model_copy(update={"model": model}))
+        structure, _ = changed.initial_model(self.config.seed, shots=options.shots)
+        return dataclasses.replace(task, model=structure)
+
+    def evaluation_key(self, seed: int, split: str) -> Key[Array, ""] | None:
+        """Return the key that shots are drawn with; None where values are exact."""
+        if self.config.evaluation.shots is None:
+            return None
+        key = jax.random.fold_in(jax.random.key(seed), 2)
+        return jax.random.fold_in(key, SPLIT_NAMES.index(split))
 
     def task(self, model: Model, variables: Variables) -> Task:
         """Return the static structure of training."""
@@ -141,16 +182,48 @@ class Study:
             keep_average=self.config.training.average_decay > 0,
         )
 
-    def training_data(self) -> TrainingData:
-        """Put training and validation examples on the device."""
-        weights = np.ones(self.dataset.num_classes, np.float32)
-        if self.config.training.class_weights == "inverse_frequency":
-            weights = class_weights(self.dataset.train.labels, self.dataset.num_classes)
+    def initial_state_of(self, task: Task, seed: int) -> TrainState:
+        """Return the training state of a seed, from its own initial variables."""
+        return self.initial_state(task, self.initial_model(seed)[1], seed)
+
+    def training_data(self, seed: int) -> TrainingData:
+        """Put training and validation examples on the device, as one seed sees them."""
+        rows, labels, weights = self._selection(seed)
+        train = self.examples("train")
+        if isinstance(train, Examples):
+            train = train._replace(labels=jnp.asarray(labels))
+        else:
+            train = dataclasses.replace(train, labels=labels)
         return TrainingData(
-            train=self.examples("train"),
+            train=train,
+            rows=jnp.asarray(rows),
             validation=self.examples("validation"),
             class_weights=jnp.asarray(weights),
         )
+
+    def training_data_of_seeds(self, seeds: Sequence[int]) -> TrainingData:
+        """Return the same for several seeds: inputs once, all else with a leading seed axis.
+
+        Not for images that are streamed.
+        """
+        rows, labels, weights = map(
+            jnp.stack,
+            zip(*(map(jnp.asarray, self._selection(seed)) for seed in seeds), strict=True),
+        )
+        data = self.training_data(seeds[0])
+        assert isinstance(data.train, Examples)
+        train = data.train._replace(labels=labels)
+        return dataclasses.replace(data, train=train, rows=rows, class_weights=weights)
+
+    def _selection(self, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the rows a seed is trained on, all training labels, and the class weights."""
+        training, num_classes = self.config.training, self.dataset.num_classes
+        rows = _training_rows(self.config, self.dataset, seed)
+        labels = noisy_labels(self.dataset.train.labels, training.label_noise, num_classes, seed)
+        weights = np.ones(num_classes, np.float32)
+        if training.class_weights == "inverse_frequency":
+            weights = class_weights(labels[rows], num_classes)
+        return rows, labels, weights
 
     def examples(self, split: str) -> Examples | Split:
         """Put the inputs and labels of a split on the device; streamed images stay on disk."""
@@ -159,9 +232,13 @@ class Study:
             return examples
         return Examples(jnp.asarray(inputs), jnp.asarray(examples.labels))
 
+    def trained_parameters(self, variables: Variables) -> dict[str, int]:
+        """Return the count of trained parameters per group, and in total."""
+        return count_parameters(variables.params, self.config.model.middle)
+
     def parameters(self, variables: Variables) -> dict[str, int]:
         """Return the parameter count per group, a frozen backbone included."""
-        counts = count_parameters(variables.params, self.config.model.middle)
+        counts = self.trained_parameters(variables)
         counts["backbone"] += self.frozen_parameters
         counts["total"] += self.frozen_parameters
         return counts
@@ -174,11 +251,23 @@ class Study:
 
 
 def _frozen_backbone(config: Config, in_channels: int) -> tuple[Model, Variables]:
-    key = jax.random.key(config.seed)
-    return Model.split(build_backbone(config.model.backbone, in_channels=in_channels, key=key))
+    backbone, key = config.model.backbone, jax.random.key(config.seed)
+    model, variables = Model.split(build_backbone(backbone, in_channels=in_channels, key=key))
+    return model, _trained(backbone, variables)
 
 
-def _check_model(config: ModelConfig) -> None:
+def _trained(config: BackboneConfig, fresh: Variables) -> Variables:
+    """Return the variables of the run a backbone is taken from, `fresh` ones without such a run."""
+    return fresh if config.from_run is None else trained_backbone(config.from_run, config, fresh)
+
+
+def _training_rows(config: Config, dataset: ImageDataset, seed: int) -> np.ndarray:
+    """Return the positions of the training images that a seed is trained on."""
+    per_class = config.training.images_per_class
+    return training_rows(dataset.train.labels, per_class, seed, dataset.class_names)
+
+
+def check_model(config: ModelConfig) -> None:
     """Build everything behind the backbone once; a circuit or sizes that do not fit raise."""
     growth = config.circuit.growth
     for size in {config.circuit.size, config.circuit.size if growth is None else growth.maximum}:

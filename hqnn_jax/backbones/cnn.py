@@ -7,7 +7,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from hqnn_jax.backbones import Backbone
-from hqnn_jax.backbones.layers import BatchNorm, Conv, ConvMethod, Padding
+from hqnn_jax.backbones.convolutions import ConvMethod, Padding
+from hqnn_jax.backbones.layers import BatchNorm, Conv
 from hqnn_jax.backbones.pooling import max_pool_2x2
 from hqnn_jax.errors import ConfigurationError
 
@@ -46,8 +47,7 @@ class FiveLayerCNN(Backbone):
     ):
         """Build the network for square images of `image_size` pixels.
 
-        `method` is how the convolutions are evaluated on CPU, see `layers.convolution`; choose
-        `patches` to train several seeds under one `vmap`.
+        `method` is how the convolutions are evaluated on CPU, see `convolutions.convolution`.
 
         Raises:
             ConfigurationError: the images are too small for the two poolings.

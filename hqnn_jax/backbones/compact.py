@@ -11,7 +11,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from hqnn_jax.backbones import Backbone
-from hqnn_jax.backbones.layers import BatchNorm, Conv, ConvMethod
+from hqnn_jax.backbones.convolutions import ConvMethod
+from hqnn_jax.backbones.layers import BatchNorm, Conv
 
 WIDTHS = (32, 64, 128)
 """Channels of the three stages; each stage but the first halves the resolution."""

@@ -16,7 +16,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from hqnn_jax.backbones import Backbone
-from hqnn_jax.backbones.layers import BatchNorm, Conv, ConvMethod
+from hqnn_jax.backbones.convolutions import ConvMethod
+from hqnn_jax.backbones.layers import BatchNorm, Conv
 from hqnn_jax.backbones.pooling import max_pool_2x2
 from hqnn_jax.errors import ConfigurationError
 

@@ -7,7 +7,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from hqnn_jax.backbones.layers import shifted_views
+from hqnn_jax.backbones.convolutions import shifted_views
 
 
 def max_pool_2x2(

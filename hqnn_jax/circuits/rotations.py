@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
@@ -15,6 +16,8 @@ from hqnn_jax.circuits.gates import GATE_COEFFICIENTS, REAL_GATES, Gate
 from hqnn_jax.circuits.permutation import read_rows
 from hqnn_jax.circuits.trigonometry import cosine_sine
 
+# Written out, the product of more gates takes XLA minutes to compile: it fuses the whole chain.
+_MAX_WRITTEN_OUT = 12
 _IDENTITY = np.array([np.eye(2), np.zeros((2, 2)), np.zeros((2, 2))])
 
 
@@ -158,23 +161,21 @@ class RotationStack:
         self, function: AngleFunction, angles: Angles, column: int = 0
     ) -> Inexact[Array, "sequences 2 columns"]:
         """One column of the product of each sequence: what it makes of |0⟩ or of |1⟩."""
-        # Entry by entry: with large batches, sums over rows and columns would be slow gradients.
         constant, cosine, sine = self._typed(angles)
         count = self.coefficients.shape[2]
         vector = [jnp.full((count, 1), row == column, self._dtype(angles)) for row in range(2)]
-        for position, indices in enumerate(self.angles):
-            cosines = angles.cosines.read(function, indices)
-            sines = angles.sines.read(function, indices)
-            matrix = [
-                [
-                    constant[position, :, row, k]
-                    + cosines * cosine[position, :, row, k]
-                    + sines * sine[position, :, row, k]
-                    for k in range(2)
-                ]
-                for row in range(2)
-            ]
-            vector = [matrix[row][0] * vector[0] + matrix[row][1] * vector[1] for row in range(2)]
+        cosines = [angles.cosines.read(function, indices) for indices in self.angles]
+        sines = [angles.sines.read(function, indices) for indices in self.angles]
+        if len(self.angles) <= _MAX_WRITTEN_OUT:
+            for turn in zip(constant, cosine, sine, cosines, sines, strict=True):
+                vector = _turned(vector, turn)
+            return jnp.stack(vector, axis=1)
+        batch = max(values.shape[1] for values in cosines)
+        turns = (constant, cosine, sine, *(_stack(values, batch) for values in (cosines, sines)))
+        first, others = (tuple(part[places] for part in turns) for places in (0, slice(1, None)))
+        vector, _ = jax.lax.scan(
+            lambda vector, turn: (_turned(vector, turn), None), _turned(vector, first), others
+        )
         return jnp.stack(vector, axis=1)
 
     def reads_features(self, function: AngleFunction) -> bool:
@@ -191,6 +192,30 @@ class RotationStack:
     def _typed(self, angles: Angles) -> Inexact[Array, "3 gates sequences 2 2 1"]:
         coefficients = self.coefficients.real if self.is_real else self.coefficients
         return jnp.asarray(coefficients, self._dtype(angles))
+
+
+def _turned(
+    vector: list[Inexact[Array, "sequences _"]], turn: Sequence[Array | np.ndarray]
+) -> list[Inexact[Array, "sequences _"]]:
+    """Vectors after a gate, given its coefficients and the cosines and sines of its angles.
+
+    Entry by entry: with large batches, sums over rows and columns would be slow gradients.
+    """
+    constant, cosine, sine, cosines, sines = turn
+    matrix = [
+        [
+            constant[:, row, k] + cosines * cosine[:, row, k] + sines * sine[:, row, k]
+            for k in range(2)
+        ]
+        for row in range(2)
+    ]
+    return [matrix[row][0] * vector[0] + matrix[row][1] * vector[1] for row in range(2)]
+
+
+def _stack(
+    values: Sequence[Float[Array, "sequences _"]], batch: int
+) -> Float[Array, "gates sequences batch"]:
+    return jnp.stack([jnp.broadcast_to(part, (len(part), batch)) for part in values])
 
 
 def kronecker(

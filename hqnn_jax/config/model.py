@@ -54,7 +54,7 @@ MIDDLE_NAMES = (
     "linear",
     "none",
 )
-"""The circuit, circuits that lack a part of it, and classical controls; see `ModelConfig.middle`."""
+"""The circuit, circuits that lack a part of it, classical controls; see `ModelConfig.middle`."""
 CIRCUIT_MIDDLES = ("quantum", "frozen", "unentangled", "product")
 """Middles that are circuits."""
 MEASUREMENT_NAMES = ("z", "z_first", "xyz", "zz", "parity", "probabilities")

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pydantic
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Array, Float, Int, Key, Shaped
 
 from hqnn_jax.config import CrossDatasetConfig, DatasetConfig, EvaluationConfig
 from hqnn_jax.data.dataset import ImageDataset
@@ -138,11 +138,15 @@ class OtherDataset:
 
 
 class Trained(NamedTuple):
-    """A trained model that is evaluated: its seed, static structure and variables."""
+    """A trained model that is evaluated: its seed, static structure and variables.
+
+    `key` is what shots are drawn with, None where the circuit's values are exact.
+    """
 
     seed: int
     task: Task
     variables: Variables
+    key: Key[Array, ""] | None = None
 
 
 def predict_other(
@@ -169,9 +173,13 @@ def predict_other(
         if id(model.task) not in predictors:
             predict = averaged_over_views(model.task.predict, options.test_time_augmentation)
             like = next(iter(inputs.values()))
-            predictors[id(model.task)] = Predictor.compile(predict, model.variables, like, size)
+            predictors[id(model.task)] = Predictor.compile(
+                predict, model.variables, like, size, model.key
+            )
         outputs = [
-            predictors[id(model.task)](model.variables, take(inputs[name], positions), advance)
+            predictors[id(model.task)](
+                model.variables, take(inputs[name], positions), advance, model.key
+            )
             for name, positions in selected.items()
             if len(positions)
         ]

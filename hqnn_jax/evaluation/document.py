@@ -34,12 +34,18 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with paragraphs, tables and figures; `figures` are (caption, figure) pairs."""
+    """A heading with paragraphs, tables, figures and a listing, in this order.
+
+    `lead` is a first paragraph in larger type, for what a reader must not miss; `figures` are
+    (caption, figure) pairs; `listing` is text shown as it is, a file for example.
+    """
 
     title: str
     paragraphs: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     figures: tuple[tuple[str, Figure], ...] = ()
+    listing: str = ""
+    lead: str = ""
 
 
 @dataclass(frozen=True)

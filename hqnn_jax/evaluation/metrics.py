@@ -89,12 +89,13 @@ def _per_class(
     ]
 
 
-def _point_estimates(
+def point_estimates(
     probabilities: Float[np.ndarray, "samples classes"],
     labels: Integer[np.ndarray, " samples"],
     class_names: Sequence[str],
     num_bins: int,
 ) -> dict[str, Any]:
+    """Return every metric of one split, without intervals; undefined ones are None."""
     classes = range(len(class_names))
     predicted = probabilities.argmax(axis=1)
     confusion = sklearn_metrics.confusion_matrix(labels, predicted, labels=classes)
@@ -165,7 +166,7 @@ def compute_metrics(
     not add to 1.
     """
     _check(probabilities, labels, class_names)
-    result = _point_estimates(probabilities, labels, class_names, calibration_bins)
+    result = point_estimates(probabilities, labels, class_names, calibration_bins)
     drawn = statistics.bootstrap(
         probabilities,
         labels,

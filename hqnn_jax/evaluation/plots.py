@@ -31,20 +31,20 @@ _DASHES = ("-", "--", ":", "-.")
 _LABEL_LENGTH = 24
 
 
-def short_label(name: str) -> str:
-    """Return a class name that fits a figure, safe from matplotlib's `$` formulae.
+def short_label(name: str, length: int = _LABEL_LENGTH) -> str:
+    """Return a name of at most `length` characters, safe from matplotlib's `$` formulae.
 
     MedMNIST explains some classes in brackets; the explanation goes first.
     """
-    if len(name) > _LABEL_LENGTH:
+    if len(name) > length:
         name = name.split("(", maxsplit=1)[0].strip() or name
-    if len(name) > _LABEL_LENGTH:
-        name = name[: _LABEL_LENGTH - 1].rstrip() + "…"
+    if len(name) > length:
+        name = name[: length - 1].rstrip() + "…"
     return name.replace("$", r"\$")
 
 
-def data_uri(figure: Figure, kind: Literal["svg", "png"]) -> str:
-    """Encode a figure as a `data:` URI: SVG for lines and text, PNG (160 dpi) for images.
+def image_file(figure: Figure, kind: Literal["svg", "png"]) -> bytes:
+    """Return the content of an image file: SVG for lines and text, PNG (160 dpi) for images.
 
     Equal figures give equal bytes, so a report can be reproduced bit for bit.
     """
@@ -53,21 +53,28 @@ def data_uri(figure: Figure, kind: Literal["svg", "png"]) -> str:
     with mpl.rc_context({"svg.hashsalt": "hqnn_jax"}):
         metadata = {"Date": None} if kind == "svg" else {"Software": None}
         figure.savefig(buffer, format=kind, bbox_inches="tight", metadata=metadata, dpi=160)
+    return buffer.getvalue()
+
+
+def data_uri(figure: Figure, kind: Literal["svg", "png"]) -> str:
+    """Encode the image file of a figure as a `data:` URI."""
     mime = "image/svg+xml" if kind == "svg" else "image/png"
-    return f"data:{mime};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    return f"data:{mime};base64,{base64.b64encode(image_file(figure, kind)).decode('ascii')}"
 
 
 def _title(title: str, synthetic: bool) -> str:
     return f"{title} — synthetic data" if synthetic else title
 
 
-def _figure(width: float, height: float, title: str, synthetic: bool) -> Figure:
+def titled_figure(width: float, height: float, title: str, synthetic: bool) -> Figure:
+    """Return an empty figure (inches) with a title that names synthetic data as such."""
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(_title(title, synthetic), fontsize=12)
     return figure
 
 
-def _plain(axes: Axes, xlabel: str, ylabel: str) -> None:
+def plain_axes(axes: Axes, xlabel: str, ylabel: str) -> None:
+    """Give axes the look they share: two spines, a pale grid behind everything, and labels."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -87,12 +94,12 @@ def training_curves(
     - `best_epochs`: seed -> epoch of the evaluated checkpoint.
     - `synthetic`: whether to say in the title that the data are synthetic.
     """
-    figure = _figure(9.0, 3.5, "Training curves", synthetic)
+    figure = titled_figure(9.0, 3.5, "Training curves", synthetic)
     loss_axes, accuracy_axes = figure.subplots(1, 2)
     _history_lines(loss_axes, history, best_epochs, "loss", 1.0)
     _history_lines(accuracy_axes, history, best_epochs, "accuracy", 100.0)
-    _plain(loss_axes, "epoch", "loss (nats)")
-    _plain(accuracy_axes, "epoch", "accuracy (%)")
+    plain_axes(loss_axes, "epoch", "loss (nats)")
+    plain_axes(accuracy_axes, "epoch", "accuracy (%)")
     for axes in (loss_axes, accuracy_axes):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     accuracy_axes.legend(frameon=False, fontsize=9)
@@ -217,7 +224,9 @@ def per_class_bars(per_class: Sequence[Mapping[str, Any]], *, synthetic: bool) -
     - `per_class`: the `per_class` list of `compute_metrics`, fractions.
     - `synthetic`: whether to say in the title that the data are synthetic.
     """
-    figure = _figure(max(5.0, 1.5 + 0.95 * len(per_class)), 3.8, "Test metrics by class", synthetic)
+    figure = titled_figure(
+        max(5.0, 1.5 + 0.95 * len(per_class)), 3.8, "Test metrics by class", synthetic
+    )
     axes = figure.subplots()
     positions = np.arange(len(per_class))
     lowest = 1.0
@@ -238,7 +247,7 @@ def per_class_bars(per_class: Sequence[Mapping[str, Any]], *, synthetic: bool) -
             error_kw={"elinewidth": 0.9, "capsize": 2, "ecolor": "0.25"},
         )
         lowest = min(lowest, float(np.min(values - reach[0])))
-    _plain(axes, "", "%")
+    plain_axes(axes, "", "%")
     axes.grid(visible=False, axis="x")
     # Bars start at zero unless every class is so good that nothing could be told apart.
     floor = 0 if lowest < 0.5 else 10 * math.floor(10 * lowest - 0.5)
@@ -270,7 +279,7 @@ def roc_curves(
     - `synthetic`: whether to say in the title that the data are synthetic.
     - `split`: which split the title names.
     """
-    figure = _figure(10.0, 4.3, f"One-vs-rest ROC curves of the {split} split", synthetic)
+    figure = titled_figure(10.0, 4.3, f"One-vs-rest ROC curves of the {split} split", synthetic)
     whole, corner = figure.subplots(1, 2)
     shown = [1] if len(per_class) == 2 else range(len(per_class))
     for c in shown:
@@ -289,7 +298,7 @@ def roc_curves(
             label = "_another seed"
     whole.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle=":")
     for axes, limits in ((whole, ((-0.02, 1.02), (-0.02, 1.02))), (corner, ((0, 0.1), (0.9, 1)))):
-        _plain(axes, "false positive rate", "true positive rate")
+        plain_axes(axes, "false positive rate", "true positive rate")
         axes.set(xlim=limits[0], ylim=limits[1])
     whole.legend(frameon=False, fontsize=8, loc="lower right")
     corner.set_title("upper left corner", fontsize=10)
@@ -319,7 +328,7 @@ def reliability_diagram(
     accuracy = np.bincount(bins, correct, num_bins)[filled] / size[filled]
     mean_confidence = np.bincount(bins, confidence, num_bins)[filled] / size[filled]
 
-    figure = _figure(4.6, 5.0, "Reliability on the test split", synthetic)
+    figure = titled_figure(4.6, 5.0, "Reliability on the test split", synthetic)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color="0.6", linewidth=0.9, linestyle="--", label="calibrated")
     upper.plot(mean_confidence, accuracy, "o-", color=BLUE, linewidth=1.4, label="model")
@@ -330,8 +339,8 @@ def reliability_diagram(
     lower.set_yscale("log")
     lower.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
     lower.minorticks_off()
-    _plain(upper, "", "accuracy")
-    _plain(lower, "confidence", "samples (%)")
+    plain_axes(upper, "", "accuracy")
+    plain_axes(lower, "confidence", "samples (%)")
     upper.set(xlim=(0, 1.02), ylim=(0, 1.02))
     return figure
 
@@ -358,7 +367,7 @@ def sample_predictions(
     columns = min(6, max(1, len(images)))
     rows = max(1, math.ceil(len(images) / columns))
     title = "Test images with their predictions"
-    figure = _figure(1.75 * columns, 2.15 * rows + 0.4, title, synthetic)
+    figure = titled_figure(1.75 * columns, 2.15 * rows + 0.4, title, synthetic)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
         axes.set(xticks=[], yticks=[])

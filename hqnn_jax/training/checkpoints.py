@@ -6,6 +6,7 @@ import logging
 import math
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,7 +23,7 @@ from hqnn_jax.training.state import TrainState
 _Rank = tuple[float, float, float]
 
 
-def _rank(metrics: dict[str, float]) -> _Rank:
+def rank(metrics: Mapping[str, Any]) -> _Rank:
     """Order checkpoints: higher validation accuracy, then lower validation loss, then earlier."""
     # Checkpoints of earlier versions do not have the step.
     return metrics["validation_accuracy"], -metrics["validation_loss"], -metrics.get("step", 0.0)
@@ -52,12 +53,12 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             folder.resolve(),
             options=ocp.CheckpointManagerOptions(
-                best_fn=_rank,  # Without it, metrics are not stored.
+                best_fn=rank,  # Without it, metrics are not stored.
                 preservation_policy=policies.AnyPreservationPolicy(
                     [
                         policies.LatestN(1),
                         policies.BestN(
-                            get_metric_fn=_rank, n=1, keep_checkpoints_without_metrics=False
+                            get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False
                         ),
                     ]
                 ),
@@ -106,7 +107,7 @@ class Checkpoints:
         due = time.monotonic() - self._written >= self._interval
         # The next step donates this state's buffers.
         self._waiting[int(state.step)] = (state if due else jax.tree.map(jnp.copy, state), metrics)
-        best = max(self._waiting, key=lambda step: _rank(self._waiting[step][1]))
+        best = max(self._waiting, key=lambda step: rank(self._waiting[step][1]))
         self._waiting = {
             step: waiting
             for step, waiting in self._waiting.items()

@@ -82,7 +82,7 @@ def _digest_tree(tree: Variables) -> str:
 
 def _key(weights: str, preprocessing: Preprocessing, config: BackboneConfig, images: Images) -> str:
     # Where the weights came from does not matter once they are hashed; bfloat16 does.
-    described = config.model_dump(mode="json", exclude={"pretrained", "frozen"})
+    described = config.model_dump(mode="json", exclude={"pretrained", "from_run", "frozen"})
     digest = hashlib.sha256(
         f"{_VERSION}{weights}{preprocessing}{described}{jax.default_backend()}"
         f"{images.dtype.str}{images.shape}".encode()

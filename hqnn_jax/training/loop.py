@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from hqnn_jax.data.dataset import Split
 from hqnn_jax.data.records import Images
@@ -32,14 +32,17 @@ class Interrupted(HqnnError):
 
 @dataclasses.dataclass(frozen=True)
 class TrainingData:
-    """What training reads: examples and the weight of each class in the loss.
+    """What training reads: examples, which of them, and the weight of each class in the loss.
 
-    Examples are on the device; a `Split` stays on disk and is read batch by batch.
+    Examples are on the device; a `Split` stays on disk and is read batch by batch. `rows` are the
+    positions of the examples that are trained on. For several seeds, labels, rows and weights have
+    a leading seed axis; inputs are shared.
     """
 
     train: Examples | Split
+    rows: Int[Array, "*seeds num_rows"]
     validation: Examples | Split
-    class_weights: Float[Array, "num_classes"]
+    class_weights: Float[Array, "*seeds num_classes"]
 
     @property
     def streams(self) -> bool:
@@ -70,17 +73,14 @@ class Program:
 def compile_program(
     task: Task, state: TrainState, data: TrainingData, evaluation_batch_size: int
 ) -> Program:
-    """Compile the functions of a task for the shapes of `state` and `data`.
-
-    XLA's CPU convolutions are many times slower inside a loop, so CPU gets one step per dispatch.
-    """
+    """Compile the functions of a task for the shapes of `state` and `data`."""
     started = time.perf_counter()
-    whole_epochs = jax.default_backend() != "cpu" and not data.streams
-    order = jax.jit(task.epoch_order).lower(state, data.train.labels).compile()
+    whole_epochs = runs_whole_epochs(data)
+    order = jax.jit(task.epoch_order).lower(state, data.rows).compile()
     rule: Callable[..., TrainState] = task.train_step
     if data.streams or whole_epochs:
         rule = task.train_batch if data.streams else task.train_epoch
-    batch = next(_batches(task, whole_epochs, data, order(state, data.train.labels), 0))
+    batch = next(_batches(task, whole_epochs, data, order(state, data.rows), 0))
     advance = jax.jit(rule, donate_argnums=0).lower(state, *batch, data.class_weights)
     end_epoch = jax.jit(task.end_epoch, donate_argnums=0)
     return Program(
@@ -96,6 +96,16 @@ def compile_program(
         ),
         compile_seconds=time.perf_counter() - started,
     )
+
+
+def runs_whole_epochs(data: TrainingData) -> bool:
+    """Return whether an epoch is one device program, instead of a dispatch per step.
+
+    XLA's CPU convolutions are many times slower inside a loop; features pass no convolution.
+    """
+    if isinstance(data.train, Split):
+        return False
+    return jax.default_backend() != "cpu" or data.train.inputs.ndim == 2
 
 
 def fit(
@@ -160,7 +170,7 @@ def _train_epoch(
 ) -> TrainState:
     """Take the remaining steps of an epoch, or as many as come before `stop()`."""
     position = int(state.step) % task.steps_per_epoch
-    order = program.epoch_order(state, data.train.labels)
+    order = program.epoch_order(state, data.rows)
     with progress.epoch(description, task.steps_per_epoch) as advance:
         advance(position)
         for batch in _batches(task, program.whole_epochs, data, order, position):
@@ -187,11 +197,22 @@ def _batches(
 def _end_of_epoch(
     task: Task, program: Program, state: TrainState, data: TrainingData
 ) -> dict[str, Any]:
-    """Return validation loss (plain cross-entropy) and accuracy, and the learning rates."""
     probabilities = program.predictor(state.evaluated, data.validation_inputs)
-    labels = np.asarray(data.validation.labels)
-    chosen = probabilities[np.arange(len(labels)), labels]
     factor = float(task.schedule(state.step - 1)) * float(state.plateau.scale)
+    return epoch_record(task, probabilities, np.asarray(data.validation.labels), factor)
+
+
+def epoch_record(
+    task: Task,
+    probabilities: Float[np.ndarray, "num_examples num_classes"],
+    labels: Int[np.ndarray, "num_examples"],
+    factor: float,
+) -> dict[str, Any]:
+    """Return validation loss (plain cross-entropy) and accuracy, and the learning rates.
+
+    `factor` is what the schedules make of the peak learning rates.
+    """
+    chosen = probabilities[np.arange(len(labels)), labels]
     rates = task.training.learning_rate.model_dump()
     return {
         "validation_loss": float(-np.mean(np.log(np.maximum(chosen, 1e-30)))),

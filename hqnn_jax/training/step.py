@@ -25,7 +25,7 @@ class Examples(NamedTuple):
     """Inputs on the device, uint8 images or float32 features, and their labels."""
 
     inputs: Shaped[Array, "num_examples *shape"]
-    labels: Int[Array, "num_examples"]
+    labels: Int[Array, "*seeds num_examples"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Task:
         self,
         state: TrainState,
         examples: Examples,
-        order: Int[Array, "num_examples"],
+        order: Int[Array, "num_rows"],
         class_weights: Float[Array, "num_classes"],
     ) -> TrainState:
         """Take one optimiser step on the batch that `state.step` points at in `order`."""
@@ -155,7 +155,7 @@ class Task:
         self,
         state: TrainState,
         examples: Examples,
-        order: Int[Array, "num_examples"],
+        order: Int[Array, "num_rows"],
         class_weights: Float[Array, "num_classes"],
     ) -> TrainState:
         """Take every remaining step of the epoch in one device program.
@@ -171,15 +171,15 @@ class Task:
         )
 
     def epoch_order(
-        self, state: TrainState, labels: Int[Array, "num_examples"]
-    ) -> Int[Array, "num_examples"]:
-        """Return the order in which the current epoch visits the training examples.
+        self, state: TrainState, rows: Int[Array, "num_rows"]
+    ) -> Int[Array, "num_rows"]:
+        """Return the order in which the current epoch visits the examples that are trained on.
 
-        The last `num_examples % batch_size` of it are left out of this epoch.
+        The last `num_rows % batch_size` of it are left out of this epoch.
         """
         epoch = state.step // self.steps_per_epoch
         key = jax.random.fold_in(jax.random.fold_in(state.key, 2**31 - 1), epoch)
-        return jax.random.permutation(key, labels.shape[0])
+        return rows[jax.random.permutation(key, rows.shape[0])]
 
     def end_epoch(self, state: TrainState, validation_loss: Float[Array, ""]) -> TrainState:
         """Clear the running metrics and, where configured, tell the plateau rule."""
@@ -189,7 +189,14 @@ class Task:
         return state._replace(plateau=plateau, metrics=RunningMetrics.zero())
 
     def predict(
-        self, variables: Variables, inputs: Shaped[Array, "batch *shape"]
+        self,
+        variables: Variables,
+        inputs: Shaped[Array, "batch *shape"],
+        key: Key[Array, ""] | None = None,
     ) -> Float[Array, "batch num_classes"]:
-        """Return the class probabilities of a batch, without augmentation."""
-        return jax.nn.softmax(self.model.apply(variables, self.preprocessing(inputs)))
+        """Return the class probabilities of a batch, without augmentation.
+
+        `key` is needed where the circuit is evaluated with a finite number of shots.
+        """
+        keys = () if key is None else (key,)
+        return jax.nn.softmax(self.model.apply(variables, self.preprocessing(inputs), *keys))

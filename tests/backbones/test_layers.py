@@ -9,13 +9,8 @@ import pytest
 from flax import nnx
 from jax import lax
 
-from hqnn_jax.backbones.layers import (
-    BatchNorm,
-    Conv,
-    DepthwiseConv,
-    convolution,
-    depthwise_convolution,
-)
+from hqnn_jax.backbones.convolutions import convolution, depthwise_convolution
+from hqnn_jax.backbones.layers import BatchNorm, Conv, DepthwiseConv
 
 SHAPE = (2, 7, 10, 3)  # one odd and one even side
 PADDINGS = ["SAME", "VALID", 1]
@@ -236,3 +231,20 @@ class TestBatchNorm:
         assert layer(self.images.astype(jnp.bfloat16)).dtype == jnp.bfloat16
         assert layer.mean.dtype == jnp.float32
         np.testing.assert_allclose(layer.mean[...], self.images.mean((0, 1, 2)), rtol=1e-2)
+
+
+@pytest.mark.parametrize("images_axis", [None, 0])
+def test_convolutions_of_several_models_are_those_of_each(images_axis):
+    shape = (5, 9, 8, 3) if images_axis is None else (4, 5, 9, 8, 3)
+    images, kernels = normal(0, shape), normal(1, (4, 3, 3, 3, 2))
+
+    def loss(images, kernel):
+        return jnp.sum(convolution(images, kernel, stride=2, padding=1) ** 3)
+
+    both = jax.value_and_grad(loss, argnums=(0, 1))
+    together = jax.jit(jax.vmap(both, (images_axis, 0)))(images, kernels)
+    for index in range(4):
+        own = images if images_axis is None else images[index]
+        alone = jax.jit(both)(own, kernels[index])
+        for many, one in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
+            np.testing.assert_allclose(many[index], one, rtol=1e-5, atol=1e-4)

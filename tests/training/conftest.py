@@ -71,7 +71,10 @@ def small_study():
             keep_average=options.average_decay > 0,
         )
         data = TrainingData(
-            examples(70, seed=1), examples(23, seed=2), jnp.asarray([1.0, 2.0, 0.5])
+            examples(70, seed=1),
+            jnp.arange(70),
+            examples(23, seed=2),
+            jnp.asarray([1.0, 2.0, 0.5]),
         )
         return SmallStudy(task, state, data)
 

@@ -61,7 +61,7 @@ def test_of_equally_good_states_the_first_is_best(small_study, tmp_path, interva
 def test_states_waiting_to_be_written_outlive_the_next_step(small_study, tmp_path):
     study = small_study()
     step = jax.jit(study.task.train_step, donate_argnums=0)
-    order = study.task.epoch_order(study.state, study.data.train.labels)
+    order = study.task.epoch_order(study.state, study.data.rows)
     state = jax.tree.map(jnp.copy, study.state)
     with Checkpoints(tmp_path / "c", DESCRIPTION, interval=1e6) as checkpoints:
         states = []

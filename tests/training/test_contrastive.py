@@ -59,7 +59,7 @@ def test_changes_training_only_where_it_has_weight(small_study):
     plain, weighted = small_study(), small_study(contrastive_weight=0.5)
     states = []
     for study in (plain, weighted):
-        order = study.task.epoch_order(study.state, study.data.train.labels)
+        order = study.task.epoch_order(study.state, study.data.rows)
         states.append(
             jax.jit(study.task.train_step)(
                 study.state, study.data.train, order, study.data.class_weights

@@ -26,15 +26,15 @@ def test_loss_is_the_weighted_smoothed_cross_entropy(small_study):
 
 def test_an_epoch_visits_examples_at_most_once_in_a_new_order(small_study):
     study = small_study()
-    first = study.task.epoch_order(study.state, study.data.train.labels)
-    again = study.task.epoch_order(study.state, study.data.train.labels)
+    first = study.task.epoch_order(study.state, study.data.rows)
+    again = study.task.epoch_order(study.state, study.data.rows)
     later = study.state._replace(step=study.state.step + study.task.steps_per_epoch)
-    second = study.task.epoch_order(later, study.data.train.labels)
+    second = study.task.epoch_order(later, study.data.rows)
     assert sorted(np.asarray(first)) == list(range(70))
     np.testing.assert_array_equal(first, again)
     assert np.any(np.asarray(first) != np.asarray(second))
     other_seed = study.state._replace(key=jax.random.key(99))
-    third = study.task.epoch_order(other_seed, study.data.train.labels)
+    third = study.task.epoch_order(other_seed, study.data.rows)
     assert np.any(np.asarray(first) != np.asarray(third))
 
 
@@ -42,8 +42,8 @@ def test_order_is_the_same_anywhere_within_the_epoch(small_study):
     study = small_study()
     middle = study.state._replace(step=study.state.step + 2)
     np.testing.assert_array_equal(
-        study.task.epoch_order(study.state, study.data.train.labels),
-        study.task.epoch_order(middle, study.data.train.labels),
+        study.task.epoch_order(study.state, study.data.rows),
+        study.task.epoch_order(middle, study.data.rows),
     )
 
 
@@ -69,7 +69,7 @@ def test_steps_use_consecutive_batches_of_the_order(small_study):
 def test_an_epoch_in_one_program_equals_its_steps(small_study):
     study = small_study(average_decay=0.9)
     task, data = study.task, study.data
-    order = task.epoch_order(study.state, data.train.labels)
+    order = task.epoch_order(study.state, data.rows)
     state = study.state
     step = jax.jit(task.train_step)
     for _ in range(task.steps_per_epoch):
@@ -92,7 +92,7 @@ def test_training_lowers_the_loss(small_study):
     step = jax.jit(task.train_step)
     losses = []
     for _ in range(12):
-        order = task.epoch_order(state, data.train.labels)
+        order = task.epoch_order(state, data.rows)
         for _ in range(task.steps_per_epoch):
             state = step(state, data.train, order, data.class_weights)
         losses.append(float(state.metrics.loss) / int(state.metrics.images))
@@ -104,7 +104,7 @@ def test_training_lowers_the_loss(small_study):
 def test_plateau_scale_multiplies_the_step(small_study):
     study = small_study(optimizer="adam")
     data = study.data
-    order = study.task.epoch_order(study.state, data.train.labels)
+    order = study.task.epoch_order(study.state, data.rows)
     step = jax.jit(study.task.train_step)
     full = step(study.state, data.train, order, data.class_weights)
     reduced = study.state._replace(plateau=study.state.plateau._replace(scale=jnp.float32(0.25)))
@@ -118,7 +118,7 @@ def test_plateau_scale_multiplies_the_step(small_study):
 def test_average_follows_the_parameters_and_is_what_is_evaluated(small_study):
     study = small_study(average_decay=0.5)
     data = study.data
-    order = study.task.epoch_order(study.state, data.train.labels)
+    order = study.task.epoch_order(study.state, data.rows)
     after = jax.jit(study.task.train_step)(study.state, data.train, order, data.class_weights)
     # The first decay is min(0.5, 1 / 10).
     expected = jax.tree.map(

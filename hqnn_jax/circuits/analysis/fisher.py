@@ -23,6 +23,7 @@ Probabilities = Callable[
 """(weights, features[batch, num_features]) -> probabilities of the outcomes of each sample."""
 
 _PRECISION = jax.lax.Precision.HIGHEST
+_DIMENSION = "Effective dimension"
 
 
 class EffectiveDimension(NamedTuple):
@@ -208,22 +209,13 @@ def effective_dimension(
         CircuitError: γ is not in (0, 1], κ is not above 1, or all matrices are zero.
     """
     sizes = np.atleast_1d(np.asarray(num_data, np.float64))
-    where = "Effective dimension"
-    require(0 < gamma <= 1, where, f"gamma={gamma}; expected a number in (0, 1]")
-    require(np.all(sizes >= 2), where, f"num_data={sizes.tolist()}; expected at least 2")
-    scale = gamma * sizes / (2 * np.pi * np.log(sizes))
-    require(
-        np.all(scale > 1),
-        where,
-        f"num_data={sizes.tolist()} with gamma={gamma} gives gamma n / (2 pi log n) = "
-        f"{scale.min():.3g}; expected more than 1: take more data",
-    )
+    scale = _checked_resolution(sizes, gamma)
     matrices = np.asarray(fisher, np.float64)
     num_weights = matrices.shape[-1]
     mean_trace = np.trace(matrices, axis1=1, axis2=2).mean()
     require(
         mean_trace > 0,
-        where,
+        _DIMENSION,
         "all Fisher matrices are zero; expected outcomes that depend on the weights",
     )
     # Rounding gives a singular matrix eigenvalues just below zero.
@@ -232,6 +224,48 @@ def effective_dimension(
     highest = log_volume.max(axis=1, keepdims=True)
     log_mean = highest[:, 0] + np.log(np.mean(np.exp(log_volume - highest), axis=1))
     return EffectiveDimension(sizes, 2 * log_mean / np.log(scale), num_weights, gamma)
+
+
+def local_effective_dimension(
+    fisher: Float[Array, "weights weights"], num_data: int, *, gamma: float = 1.0
+) -> Float[Array, ""]:
+    """The normalised effective dimension at one point of the parameter space.
+
+    d_γ,n / d = log det(1 + κ F̂) / (d log κ) with κ = γ n / (2π log n) and F̂ = d F / Tr F: the
+    local effective dimension of Abbas et al., arXiv:2112.04807, over a ball of weights so small
+    that F is the same everywhere in it. For many data it is 1 / d where one direction in the space
+    of weights decides everything, and 1 where all count; it is 0 where no outcome depends on the
+    weights. A pure function, to be used under `jit` and `vmap`.
+
+    Args:
+        fisher: Fisher information matrix at the weights.
+        num_data: number of data n.
+        gamma: the constant γ, in (0, 1].
+
+    Raises:
+        CircuitError: γ is not in (0, 1], or κ is not above 1.
+    """
+    scale = _checked_resolution(np.array([float(num_data)]), gamma)[0]
+    num_weights = fisher.shape[-1]
+    trace = jnp.trace(fisher)
+    eigenvalues = jnp.linalg.eigvalsh(fisher) * num_weights
+    # Rounding gives a singular matrix eigenvalues just below zero.
+    eigenvalues = jnp.clip(eigenvalues / jnp.where(trace > 0, trace, 1), 0, None)
+    return jnp.sum(jnp.log1p(scale * eigenvalues)) / (num_weights * np.log(scale))
+
+
+def _checked_resolution(sizes: Float[np.ndarray, " sizes"], gamma: float) -> np.ndarray:
+    """κ = γ n / (2π log n) for each number of data n."""
+    require(0 < gamma <= 1, _DIMENSION, f"gamma={gamma}; expected a number in (0, 1]")
+    require(np.all(sizes >= 2), _DIMENSION, f"num_data={sizes.tolist()}; expected at least 2")
+    scale = gamma * sizes / (2 * np.pi * np.log(sizes))
+    require(
+        np.all(scale > 1),
+        _DIMENSION,
+        f"num_data={sizes.tolist()} with gamma={gamma} gives gamma n / (2 pi log n) = "
+        f"{scale.min():.3g}; expected more than 1: take more data",
+    )
+    return scale
 
 
 def _promoted(

@@ -5,7 +5,7 @@ determine. Source: Schuld, Sweke, Meyer, arXiv:2008.08605.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -202,12 +202,23 @@ def find_frequencies(circuit: Circuit, weights: ArrayLike) -> Frequencies:
         CircuitError: an angle is not linear in the features, or the slopes of a feature have no
             common base.
     """
-    slopes = _slopes(circuit, jnp.asarray(weights))
+    return frequencies_of_slopes(circuit, _slopes(circuit, jnp.asarray(weights)), "feature")
+
+
+def frequencies_of_slopes(
+    circuit: Circuit, slopes: Float[np.ndarray, "gates inputs"], kind: Literal["feature", "weight"]
+) -> Frequencies:
+    """Frequencies of each input from the derivatives of every gate's angle in it.
+
+    Raises:
+        CircuitError: the slopes of an input have no common base.
+    """
     bases, degrees = [], []
-    for feature, column in enumerate(np.abs(slopes).T):
+    for position, column in enumerate(np.abs(slopes).T):
         present = column[column > 1e-5]
-        # A feature that no angle reads has the frequency 0 alone.
-        base = _common_base(circuit, feature, present) if present.size else 1.0
+        # An input that no angle reads has the frequency 0 alone.
+        name = f"{kind} {position}"
+        base = _common_base(circuit, name, present) if present.size else 1.0
         bases.append(base)
         degrees.append(round(float(present.sum()) / base))
     return Frequencies(np.array(bases), tuple(degrees))
@@ -230,7 +241,7 @@ def _slopes(circuit: Circuit, weights: Float[Array, "..."]) -> Float[np.ndarray,
     return found[0, [gate.angle for gate in circuit.gates if gate.angle is not None]]
 
 
-def _common_base(circuit: Circuit, feature: int, slopes: Float[np.ndarray, " slopes"]) -> float:
+def _common_base(circuit: Circuit, name: str, slopes: Float[np.ndarray, " slopes"]) -> float:
     """The largest number of which all slopes are multiples."""
     for denominator in range(1, _MAX_DENOMINATOR + 1):
         base = float(slopes.min()) / denominator
@@ -238,7 +249,7 @@ def _common_base(circuit: Circuit, feature: int, slopes: Float[np.ndarray, " slo
             return base
     listed = ", ".join(f"{slope:.6g}" for slope in np.unique(slopes)[:6])
     raise CircuitError(
-        f"Circuit '{circuit.name}': feature {feature} enters angles with the factors {listed}, "
+        f"Circuit '{circuit.name}': {name} enters angles with the factors {listed}, "
         "which have no common base; expected small multiples of one number, such as 1, 2 and 3"
     )
 

@@ -1,0 +1,311 @@
+"""An ablation from its plan to its report: compute what is missing, compare, write."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import pickle
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from hqnn_jax.ablation.cells import Cell, CellStore
+from hqnn_jax.ablation.cluster import Resources, run_on_ray
+from hqnn_jax.ablation.plan import Arm, Plan
+from hqnn_jax.ablation.report import write_reports
+from hqnn_jax.ablation.results import AblationResults, ArmResult
+from hqnn_jax.ablation.work import METRICS, Work, Worker
+from hqnn_jax.errors import HqnnError, RunFolderError, TrainingError
+from hqnn_jax.evaluation.comparison import Comparison, adjust, compare, summarise
+from hqnn_jax.evaluation.pages import METRIC_NAMES
+from hqnn_jax.evaluation.verdict import overall, verdict
+from hqnn_jax.files import write_atomically
+from hqnn_jax.progress import Progress
+from hqnn_jax.run_folder import describe_environment
+from hqnn_jax.training.interrupt import stop_requested
+from hqnn_jax.training.loop import Interrupted
+
+_POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class RayRequest:
+    """A Ray cluster by its address (see `cluster.run_on_ray`), and what each task asks for."""
+
+    address: str
+    resources: Resources
+
+
+def run_ablation(
+    plan: Plan,
+    folder: Path,
+    progress: Progress,
+    *,
+    together: int | None = None,
+    ray: RayRequest | None = None,
+) -> AblationResults:
+    """Compute every cell that is not in `folder` yet, and write the report.
+
+    The same call goes on where an earlier one was stopped; two processes may share a folder.
+
+    **Arguments:**
+
+    - `plan`: what to run.
+    - `folder`: of cells and report.
+    - `progress`: where progress is shown.
+    - `together`: seeds in one program at most; None for as many as memory allows.
+    - `ray`: where and with what the cells are computed; None for this process.
+
+    **Raises:** `RunFolderError` for a folder of another version; `Interrupted` when the user stops
+    it; `TrainingError` if cells could not be trained, when all others are finished.
+    """
+    store = CellStore(folder)
+    store.prepare()
+    write_atomically(folder / "ablation.yaml", config_text(plan).encode())
+    with stop_requested() as stop:
+        try:
+            if ray is None:
+                _locally(plan, store, progress, stop, together)
+            else:
+                _on_ray(plan, store, progress, together, ray)
+        except Interrupted as error:
+            done = sum(store.path(arm, seed).exists() for arm, seed in _cells(plan))
+            raise Interrupted(
+                f"{folder}: stopped; {done} of {len(plan.arms) * len(plan.seeds)} cells are kept; "
+                "the same command goes on"
+            ) from error
+    results = assemble(plan, store)
+    write_reports(results, folder)
+    return results
+
+
+def config_text(plan: Plan) -> str:
+    """Return the ablation's configuration as YAML, everything resolved."""
+    data = plan.file.model_dump(mode="json")
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+
+def _cells(plan: Plan) -> list[tuple[Arm, int]]:
+    return list(itertools.product(plan.arms, plan.seeds))
+
+
+def _groups(plan: Plan) -> list[tuple[Arm, ...]]:
+    """Return the arms that are trained alike together, in order."""
+    groups: dict[str, list[Arm]] = {}
+    for arm in plan.arms:
+        groups.setdefault(arm.training_key, []).append(arm)
+    return [tuple(arms) for arms in groups.values()]
+
+
+def _locally(
+    plan: Plan,
+    store: CellStore,
+    progress: Progress,
+    stop: Callable[[], bool],
+    together: int | None,
+) -> None:
+    """Compute what is missing in this process, beside others that may do the same."""
+    worker = Worker(progress, stop, together=together, scratch=store.unfinished)
+    failures: dict[str, HqnnError] = {}
+    groups = _groups(plan)
+    while True:
+        for number, arms in enumerate(groups, start=1):
+            if arms[0].training_key in failures:
+                continue
+            with store.claim(arms, plan.seeds) as seeds:
+                if not seeds:
+                    continue
+                work = Work(arms, seeds)
+                progress.line(f"[{number}/{len(groups)}] {work}")
+                try:
+                    for cells in worker.perform(work):
+                        for arm, seed, content in cells:
+                            store.write(arm, seed, content)
+                except TrainingError as error:
+                    progress.line(f"left out: {work}: {error}")
+                    failures[arms[0].training_key] = TrainingError(f"{work}: {error}")
+        left = [
+            arms[0].label
+            for arms in groups
+            if arms[0].training_key not in failures
+            and any(store.missing(arms, seed) for seed in plan.seeds)
+        ]
+        if not left:
+            break
+        progress.line(f"waiting for another process, which computes {left[0]}")
+        _wait(stop)
+    _raise_failures(failures, store)
+
+
+def _on_ray(
+    plan: Plan, store: CellStore, progress: Progress, together: int | None, request: RayRequest
+) -> None:
+    """Compute what is missing on a cluster, one task per chunk of seeds; this process stores it."""
+    with contextlib.ExitStack() as claims:
+        tasks = []
+        for arms in _groups(plan):
+            seeds = claims.enter_context(store.claim(arms, plan.seeds))
+            size = together or max(len(seeds), 1)
+            tasks += [
+                Work(arms, seeds[start : start + size]) for start in range(0, len(seeds), size)
+            ]
+        done = 0
+
+        def keep(work: Work, content: bytes) -> None:
+            nonlocal done
+            for arm, seed, cell in pickle.loads(content):
+                store.write(arm, seed, cell)
+            done += 1
+            progress.line(f"[{done}/{len(tasks)}] {work}")
+
+        progress.line(f"{len(tasks)} tasks on Ray at {request.address}")
+        run_on_ray(request.address, tasks, perform_elsewhere, request.resources, keep)
+    missing = [arm.label for arm, seed in _cells(plan) if store.missing([arm], seed)]
+    if missing:
+        raise RunFolderError(
+            f"{store.folder}: another process computes {missing[0]}; run the same command again "
+            "when it has finished"
+        )
+
+
+def perform_elsewhere(work: Work) -> bytes:
+    """Compute the cells of a work in a process of its own; returns them pickled."""
+    with tempfile.TemporaryDirectory() as scratch:
+        worker = Worker(
+            Progress(terminal=False),
+            lambda: False,
+            together=None,
+            scratch=lambda arm, seed: Path(scratch) / f"{arm.key}_{seed}",
+        )
+        return pickle.dumps([cell for cells in worker.perform(work) for cell in cells])
+
+
+def _wait(stop: Callable[[], bool]) -> None:
+    if stop():
+        raise Interrupted("stopped while waiting")
+    time.sleep(_POLL_SECONDS)
+
+
+def _raise_failures(failures: Mapping[str, HqnnError], store: CellStore) -> None:
+    if failures:
+        first = next(iter(failures.values()))
+        more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+        raise TrainingError(
+            f"{store.folder}: no report, since not every arm could be trained: {first}{more}; all "
+            "other cells are kept"
+        )
+
+
+def assemble(plan: Plan, store: CellStore) -> AblationResults:
+    """Read every cell and compare the arms.
+
+    **Raises:** `RunFolderError` if a cell is missing or damaged, or was computed on other images.
+    """
+    ablation = plan.file.ablation
+    cells = {arm.name: [store.read(arm, seed) for seed in plan.seeds] for arm in plan.arms}
+    _require_same_images(plan, cells)
+    results = {arm.name: _arm_result(plan, arm, cells[arm.name]) for arm in plan.arms}
+    reference = {arm.name: arm.reference for arm in plan.arms if arm.reference is not None}
+    comparisons: dict[str, Comparison] = {}
+    if ablation.tests:
+        for name, other in reference.items():
+            arm, base = results[name], results[other]
+            comparisons[name] = compare(
+                np.asarray(arm.test[ablation.metric], np.float64),
+                np.asarray(base.test[ablation.metric], np.float64),
+                arm.predicted,
+                base.predicted,
+                cells[name][0].labels,
+                level=ablation.level,
+                seed=0,
+            )
+        comparisons = adjust(comparisons)
+    return AblationResults(
+        name=plan.name,
+        metric=ablation.metric,
+        level=ablation.level,
+        axes=plan.axes,
+        arms=tuple(results.values()),
+        reference=reference,
+        comparisons=comparisons,
+        verdicts=_verdicts(plan, results, reference, comparisons),
+        dataset=cells[plan.arms[0].name][0].record["dataset"],
+        environment=describe_environment(),
+        config_text=config_text(plan),
+    )
+
+
+def _verdicts(
+    plan: Plan,
+    results: Mapping[str, ArmResult],
+    reference: Mapping[str, str],
+    comparisons: Mapping[str, Comparison],
+) -> tuple[str, ...]:
+    if not comparisons:
+        return ()
+    labels = {name: result.label for name, result in results.items()}
+    metric_name, level = METRIC_NAMES[plan.file.ablation.metric], plan.file.ablation.level
+    sentences = [
+        verdict(
+            labels[name],
+            labels[reference[name]],
+            comparison,
+            metric_name=metric_name,
+            level=level,
+            num_comparisons=len(comparisons),
+        )
+        for name, comparison in comparisons.items()
+    ]
+    together = overall(comparisons, labels=labels, metric_name=metric_name, level=level)
+    return (*sentences, together)
+
+
+def _arm_result(plan: Plan, arm: Arm, cells: Sequence[Cell]) -> ArmResult:
+    def over_seeds(split: str) -> dict[str, list[float]]:
+        return {
+            metric: [
+                np.nan if cell.record[split][metric] is None else cell.record[split][metric]
+                for cell in cells
+            ]
+            for metric in METRICS
+        }
+
+    test = over_seeds("test")
+    ablation = plan.file.ablation
+    times = [cell.record["time"] for cell in cells]
+    return ArmResult(
+        name=arm.name,
+        label=arm.label,
+        settings=arm.settings,
+        seeds=plan.seeds,
+        validation=over_seeds("validation"),
+        test=test,
+        predicted=np.stack([cell.predicted for cell in cells]),
+        parameters=cells[0].record["parameters"],
+        best_epochs=[cell.record["best_epoch"] for cell in cells],
+        history=[record for cell in cells for record in cell.record["history"]],
+        train_seconds=float(np.mean([entry["train_s"] for entry in times])),
+        compile_seconds=float(np.max([entry["compile_s"] for entry in times])),
+        summary=summarise(np.asarray(test[ablation.metric], np.float64), level=ablation.level),
+    )
+
+
+def _require_same_images(plan: Plan, cells: Mapping[str, Sequence[Cell]]) -> None:
+    """Raise if cells of one dataset's configuration were computed on different images."""
+    seen: dict[str, tuple[str, str]] = {}
+    for arm in plan.arms:
+        described = arm.config.dataset.model_dump_json(exclude={"data_dir"})
+        for cell in cells[arm.name]:
+            fingerprint = cell.record["dataset"]["fingerprint"]
+            label, first = seen.setdefault(described, (arm.label, fingerprint))
+            if first != fingerprint:
+                raise RunFolderError(
+                    f"arms {label!r} and {arm.label!r} were computed on different images of "
+                    f"{arm.config.dataset.name}: the dataset's files have changed meanwhile; "
+                    "choose another --out"
+                )

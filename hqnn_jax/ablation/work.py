@@ -1,0 +1,269 @@
+"""Computing cells: arms that are trained alike, all their seeds in one program."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import psutil
+
+from hqnn_jax.ablation.cells import Cell
+from hqnn_jax.ablation.plan import Arm
+from hqnn_jax.data.records import RecordImages
+from hqnn_jax.evaluation.finished_run import load_run
+from hqnn_jax.evaluation.metrics import point_estimates
+from hqnn_jax.further_evaluation import load_others
+from hqnn_jax.models import Variables
+from hqnn_jax.progress import Progress
+from hqnn_jax.run import evaluate, train
+from hqnn_jax.run_folder import RunFolder
+from hqnn_jax.stages import Stages
+from hqnn_jax.study import Study, describe_dataset
+from hqnn_jax.training.prediction import Predictor, averaged_over_views, of_seeds
+from hqnn_jax.training.seeds import (
+    SeedsProgram,
+    TrainedSeeds,
+    compile_seeds,
+    fit_seeds,
+    name_seeds,
+    stack,
+)
+from hqnn_jax.training.step import Task
+
+METRICS = ("accuracy", "macro_f1", "weighted_f1", "roc_auc", "expected_calibration_error")
+"""What a cell stores of each split."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """Arms of one training key and some of their seeds."""
+
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+
+    def __str__(self) -> str:
+        """Return how messages call it."""
+        more = f" and {len(self.arms) - 1} other conditions" if len(self.arms) > 1 else ""
+        return f"{self.arms[0].label}{more}: {name_seeds(self.seeds)}"
+
+
+Finished = tuple[Arm, int, bytes]
+"""A cell: its arm, its seed, and the content of its file."""
+
+
+class Worker:
+    """Computes cells, and keeps the dataset it has loaded for the next work."""
+
+    def __init__(
+        self,
+        progress: Progress,
+        stop: Callable[[], bool],
+        *,
+        together: int | None = None,
+        scratch: Callable[[Arm, int], Path],
+    ):
+        """Compute nothing yet.
+
+        **Arguments:**
+
+        - `progress`: where progress is shown.
+        - `stop`: becomes true when work is to be left.
+        - `together`: seeds in one program at most; None for as many as memory allows.
+        - `scratch`: the folder of a run that cannot be trained together with others.
+        """
+        self.progress = progress
+        self.stop = stop
+        self.together = together
+        self.scratch = scratch
+        self._study: Study | None = None
+
+    def perform(self, work: Work) -> Iterator[list[Finished]]:
+        """Yield the cells of a work as they are finished, one chunk of seeds at a time.
+
+        **Raises:** `HqnnError` of the kind that fits; `Interrupted` once `stop()` is true.
+        """
+        config = work.arms[0].config
+        study = Study.load(config, self.progress, like=self._study)
+        self._study = study
+        streams = any(isinstance(images, RecordImages) for images in study.inputs.values())
+        if streams or config.model.circuit.growth is not None:
+            for seed in work.seeds:
+                yield self._alone(work, seed)
+            return
+        task = study.task(*study.initial_model(work.seeds[0]))
+        first = self._compile(study, task, work.seeds[: self.together])
+        programs = {len(work.seeds[: self.together]): first}
+        for seeds in _chunks(work.seeds, min(_fitting(first, work.seeds), self.together or 10**9)):
+            if len(seeds) not in programs:
+                programs[len(seeds)] = self._compile(study, task, seeds)
+            yield self._chunk(work, study, task, programs[len(seeds)], seeds)
+
+    def _compile(self, study: Study, task: Task, seeds: Sequence[int]) -> SeedsProgram:
+        states = stack([study.initial_state_of(task, seed) for seed in seeds])
+        with self.progress.task("compiling"):
+            return compile_seeds(
+                task,
+                states,
+                study.training_data_of_seeds(seeds),
+                study.config.evaluation.batch_size,
+            )
+
+    def _chunk(
+        self, work: Work, study: Study, task: Task, program: SeedsProgram, seeds: Sequence[int]
+    ) -> list[Finished]:
+        """Train some seeds together and evaluate them in every arm."""
+        trained = fit_seeds(
+            task,
+            program,
+            stack([study.initial_state_of(task, seed) for seed in seeds]),
+            study.training_data_of_seeds(seeds),
+            seeds,
+            checkpoint=study.config.evaluation.checkpoint,
+            progress=self.progress,
+            stop=self.stop,
+        )
+        cells = []
+        for arm in work.arms:
+            of_arm = dataclasses.replace(study, config=arm.config)
+            started = time.perf_counter()
+            probabilities = _evaluate(of_arm, task, trained.variables, seeds)
+            seconds = {
+                "train_s": trained.seconds / len(seeds),
+                "compile_s": program.compile_seconds,
+                "evaluate_s": (time.perf_counter() - started) / len(seeds),
+                "seeds_together": len(seeds),
+            }
+            for index, seed in enumerate(seeds):
+                own = {name: values[:, index] for name, values in probabilities.items()}
+                record = _record(of_arm, trained, index, seed, own)
+                cell = _cell(of_arm, {**record, "time": seconds}, own["test"])
+                cells.append((arm, seed, cell.to_bytes()))
+        return cells
+
+    def _alone(self, work: Work, seed: int) -> list[Finished]:
+        """Train one seed as a run of its own: its circuit grows, or its images are streamed."""
+        cells = []
+        folder = RunFolder(self.scratch(work.arms[0], seed))
+        for arm in work.arms:
+            evaluation = arm.config.evaluation.model_copy(
+                update={"explained_images": 0, "cross_datasets": ()}
+            )
+            config = arm.config.model_copy(
+                update={"seed": seed, "seeds": 1, "evaluation": evaluation}
+            )
+            if arm is work.arms[0] and not folder.metrics.exists():
+                train(config, folder, resume=folder.was_trained(), progress=self.progress)
+            else:
+                study = Study.load(config, self.progress, like=self._study)
+                evaluate(
+                    Stages(study, self.progress),
+                    folder,
+                    progress=self.progress,
+                    compile_seconds=0.0,
+                    others=load_others(study, self.progress),
+                )
+            run = load_run(folder.path)
+            (entry,) = run.metrics["seeds"]
+            record = {
+                "seed": seed,
+                "best_epoch": entry["best_epoch"],
+                "parameters": run.metrics["parameters"],
+                "history": list(run.history),
+                "time": {**entry["time"], "seeds_together": 1},
+                **{
+                    split: {m: entry[split][m] for m in METRICS} for split in ("validation", "test")
+                },
+                "dataset": run.metrics["dataset"],
+            }
+            cell = Cell(
+                record,
+                run.predictions.probabilities["test"][0].astype(np.float32),
+                run.predictions.labels["test"].astype(np.int32),
+            )
+            cells.append((arm, seed, cell.to_bytes()))
+        return cells
+
+
+def _fitting(program: SeedsProgram, seeds: Sequence[int]) -> int:
+    """Return how many seeds fit into memory together, at least one."""
+    if program.memory <= available_memory():
+        return len(seeds)
+    return max(1, int(len(seeds) * available_memory() / program.memory))
+
+
+def available_memory() -> int:
+    """Return the bytes a program may take: what the device has left, half of it on CPU."""
+    stats = jax.devices()[0].memory_stats()
+    if stats is None or "bytes_limit" not in stats:
+        return psutil.virtual_memory().available // 2
+    return stats["bytes_limit"] - stats["bytes_in_use"]
+
+
+def _chunks(seeds: Sequence[int], size: int) -> list[tuple[int, ...]]:
+    """Divide seeds into as few parts of at most `size` as possible, as equal as possible."""
+    count = math.ceil(len(seeds) / size)
+    return [tuple(map(int, part)) for part in np.array_split(np.asarray(seeds), count)]
+
+
+def _evaluate(
+    study: Study, task: Task, variables: Variables, seeds: Sequence[int]
+) -> dict[str, Any]:
+    """Return the probabilities of validation and test images, [images, seeds, classes]."""
+    options = study.config.evaluation
+    predict = averaged_over_views(
+        study.evaluation_task(task).predict, options.test_time_augmentation
+    )
+    probabilities = {}
+    for split in ("validation", "test"):
+        inputs = study.inputs[split]
+        keys = [study.evaluation_key(seed, split) for seed in seeds]
+        key = None if keys[0] is None else jnp.stack(keys)
+        predictor = Predictor.compile(
+            of_seeds(predict), variables, inputs, min(options.batch_size, len(inputs)), key
+        )
+        probabilities[split] = predictor(variables, inputs, key=key)
+    return probabilities
+
+
+def _record(
+    study: Study,
+    trained: TrainedSeeds,
+    index: int,
+    seed: int,
+    probabilities: dict[str, np.ndarray],
+) -> dict[str, Any]:
+    splits = study.dataset.splits()
+    bins = study.config.evaluation.calibration_bins
+    names = study.dataset.class_names
+    own = jax.tree.map(lambda leaf: leaf[index], trained.variables)
+    return {
+        "seed": seed,
+        "best_epoch": trained.best_epochs[index],
+        "parameters": study.trained_parameters(own),
+        "history": [record for record in trained.history if record["seed"] == seed],
+        **{
+            split: {
+                metric: value
+                for metric, value in point_estimates(
+                    values, splits[split].labels, names, bins
+                ).items()
+                if metric in METRICS
+            }
+            for split, values in probabilities.items()
+        },
+    }
+
+
+def _cell(study: Study, record: dict[str, Any], probabilities: np.ndarray) -> Cell:
+    return Cell(
+        {**record, "dataset": describe_dataset(study.dataset)},
+        np.ascontiguousarray(probabilities, np.float32),
+        study.dataset.test.labels.astype(np.int32),
+    )

@@ -1,0 +1,220 @@
+"""Training several seeds in one program: everything a seed owns has a leading seed axis.
+
+The data are read once for all seeds; each has its own order, augmentation and labels, the very
+ones it has when it is trained alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from hqnn_jax.errors import TrainingError
+from hqnn_jax.models import Variables
+from hqnn_jax.progress import Progress
+from hqnn_jax.training.checkpoints import rank
+from hqnn_jax.training.loop import Interrupted, TrainingData, epoch_record, runs_whole_epochs
+from hqnn_jax.training.prediction import Predictor, of_seeds
+from hqnn_jax.training.state import TrainState
+from hqnn_jax.training.step import Examples, Task
+
+_SEEDS_OF_DATA = (Examples(None, 0), 0, 0)  # type: ignore[arg-type]
+"""Seed axes of examples (inputs are shared), order and class weights."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedsProgram:
+    """Everything the training of a number of seeds runs, compiled ahead of time.
+
+    `memory` is what the largest of its functions needs, in bytes.
+    """
+
+    advance: Callable[..., TrainState]
+    whole_epochs: bool
+    epoch_order: Callable[..., Array]
+    end_epoch: Callable[..., TrainState]
+    keep_best: Callable[..., Variables]
+    predictor: Predictor
+    compile_seconds: float
+    memory: int
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedSeeds:
+    """Seeds trained together.
+
+    **Attributes:**
+
+    - `variables`: of the checkpoint that is evaluated, with a leading seed axis.
+    - `best_epochs`: epochs trained up to it, for each seed.
+    - `history`: one record per seed and epoch, as in a run's history, seed by seed.
+    - `seconds`: of training, all seeds together, without compilation.
+    """
+
+    variables: Variables
+    best_epochs: tuple[int, ...]
+    history: tuple[dict[str, Any], ...]
+    seconds: float
+
+
+def stack(states: Sequence[TrainState]) -> TrainState:
+    """Return the states of several seeds as one with a leading seed axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+
+
+def compile_seeds(
+    task: Task, states: TrainState, data: TrainingData, evaluation_batch_size: int
+) -> SeedsProgram:
+    """Compile the functions of a task for the shapes of `states` and `data`.
+
+    Both have a leading seed axis (`stack`, `Study.training_data_of_seeds`).
+    """
+    started = time.perf_counter()
+    assert isinstance(data.train, Examples)
+    whole_epochs = runs_whole_epochs(data)
+    order = jax.jit(jax.vmap(task.epoch_order)).lower(states, data.rows).compile()
+    rule = jax.vmap(task.train_epoch if whole_epochs else task.train_step, (0, *_SEEDS_OF_DATA))
+    advance = (
+        jax.jit(rule, donate_argnums=0)
+        .lower(states, data.train, order(states, data.rows), data.class_weights)
+        .compile()
+    )
+    num_seeds = len(states.step)
+    memory = advance.memory_analysis()
+    return SeedsProgram(
+        advance=advance,
+        whole_epochs=whole_epochs,
+        epoch_order=order,
+        end_epoch=jax.jit(jax.vmap(task.end_epoch), donate_argnums=0)
+        .lower(states, jnp.zeros(num_seeds))
+        .compile(),
+        keep_best=jax.jit(_keep_best, donate_argnums=0)
+        .lower(states.evaluated, states.evaluated, jnp.zeros(num_seeds, bool))
+        .compile(),
+        predictor=Predictor.compile(
+            of_seeds(task.predict),
+            states.evaluated,
+            data.validation_inputs,
+            min(evaluation_batch_size, len(data.validation.labels)),
+        ),
+        compile_seconds=time.perf_counter() - started,
+        memory=memory.temp_size_in_bytes
+        + memory.argument_size_in_bytes
+        + memory.output_size_in_bytes,
+    )
+
+
+def _keep_best(best: Variables, candidate: Variables, improved: Bool[Array, "seeds"]) -> Variables:
+    def choose(old: Array, new: Array) -> Array:
+        return jnp.where(improved.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
+
+    return jax.tree.map(choose, best, candidate)
+
+
+def fit_seeds(
+    task: Task,
+    program: SeedsProgram,
+    states: TrainState,
+    data: TrainingData,
+    seeds: Sequence[int],
+    *,
+    checkpoint: Literal["best", "last"],
+    progress: Progress,
+    stop: Callable[[], bool],
+) -> TrainedSeeds:
+    """Train all seeds to the last epoch.
+
+    `checkpoint` says which variables are kept: those of the best epoch on the validation split, as
+    a run chooses it, or those of the last.
+
+    **Raises:** `TrainingError` if the loss of a seed is not finite, and `Interrupted` once `stop()`
+    is true; nothing is kept then.
+    """
+    started = time.perf_counter()
+    best = jax.tree.map(jnp.copy, states.evaluated)
+    ranks = [(-math.inf,) * 3] * len(seeds)
+    best_epochs = [0] * len(seeds)
+    history: list[list[dict[str, Any]]] = [[] for _ in seeds]
+    epochs = task.training.epochs
+    with progress.task(f"training {name_seeds(seeds)}", epochs) as advance:
+        for epoch in range(1, epochs + 1):
+            states = _train_epoch(task, program, states, data, stop)
+            probabilities = program.predictor(states.evaluated, data.validation_inputs)
+            records = _records(task, states, data, probabilities, seeds, epoch)
+            improved = np.zeros(len(seeds), bool)
+            for index, record in enumerate(records):
+                history[index].append(record)
+                new = rank({**record, "step": float(epoch * task.steps_per_epoch)})
+                improved[index] = checkpoint == "last" or new > ranks[index]
+                if improved[index]:
+                    ranks[index], best_epochs[index] = new, epoch
+            best = program.keep_best(best, states.evaluated, jnp.asarray(improved))
+            losses = jnp.asarray([record["validation_loss"] for record in records], jnp.float32)
+            states = program.end_epoch(states, losses)
+            advance(1)
+    flat = tuple(record for records in history for record in records)
+    return TrainedSeeds(best, tuple(best_epochs), flat, time.perf_counter() - started)
+
+
+def _train_epoch(
+    task: Task,
+    program: SeedsProgram,
+    states: TrainState,
+    data: TrainingData,
+    stop: Callable[[], bool],
+) -> TrainState:
+    orders = program.epoch_order(states, data.rows)
+    for _ in range(1 if program.whole_epochs else task.steps_per_epoch):
+        if stop():
+            raise Interrupted("stopped while training")
+        states = program.advance(states, data.train, orders, data.class_weights)
+    return states
+
+
+def _records(
+    task: Task,
+    states: TrainState,
+    data: TrainingData,
+    probabilities: Float[np.ndarray, "num_examples seeds num_classes"],
+    seeds: Sequence[int],
+    epoch: int,
+) -> list[dict[str, Any]]:
+    """Return the history record of each seed."""
+    metrics = jax.device_get(states.metrics)
+    scales = np.asarray(states.plateau.scale)
+    labels = np.asarray(data.validation.labels)
+    records = []
+    for index, seed in enumerate(seeds):
+        train_loss = float(metrics.loss[index]) / int(metrics.images[index])
+        if not math.isfinite(train_loss):
+            raise TrainingError(
+                f"seed {seed}: training loss not finite in epoch {epoch}; lower "
+                "training.learning_rate or set training.clip_norm"
+            )
+        factor = float(task.schedule(epoch * task.steps_per_epoch - 1)) * float(scales[index])
+        records.append(
+            {
+                "seed": seed,
+                "epoch": epoch,
+                "train_loss": train_loss,
+                "train_accuracy": int(metrics.correct[index]) / int(metrics.images[index]),
+                **epoch_record(task, probabilities[:, index], labels, factor),
+            }
+        )
+    return records
+
+
+def name_seeds(seeds: Sequence[int]) -> str:
+    """Return `seed 3`, `seeds 0–7` or `seeds 0, 2, 5`."""
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    consecutive = list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
+    return f"seeds {seeds[0]}–{seeds[-1]}" if consecutive else f"seeds {', '.join(map(str, seeds))}"
