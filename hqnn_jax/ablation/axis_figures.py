@@ -15,6 +15,7 @@ from hqnn_jax.ablation.figures import MARKERS, MOST_LINES, label_text, varied_ax
 from hqnn_jax.ablation.results import AblationResults, ArmResult
 from hqnn_jax.ablation.tables import metric_label, reference_label
 from hqnn_jax.evaluation import formatting
+from hqnn_jax.evaluation.comparison import is_significant
 from hqnn_jax.evaluation.plots import PALETTE, plain_axes, titled_figure
 
 TRAINING_SIZE_AXES = ("training_size", "training.images_per_class", "images_per_class")
@@ -236,7 +237,7 @@ def _difference_text(results: AblationResults, arm: ArmResult) -> str:
     comparison = results.comparisons.get(arm.name)
     if comparison is None:
         return "ref." if arm.name in results.reference.values() else ""
-    star = "*" if comparison.adjusted < 1 - results.level else ""
+    star = "*" if is_significant(comparison, level=results.level) else ""
     known = comparison.mean if math.isfinite(comparison.mean) else None
     return formatting.points(known) + star
 

@@ -220,7 +220,7 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
         # For anything that imports Ray later; a released Ray sends nothing from here anyway.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     elif address != "auto":
-        _require_listener(address)
+        _require_ray(address)
     with _sigterm_kept():
         try:
             with warnings.catch_warnings():
@@ -237,8 +237,8 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
             ray.shutdown()
 
 
-def _require_listener(address: str) -> None:
-    """Fail at once where nobody listens; Ray itself would try for a minute or more."""
+def _require_ray(address: str) -> None:
+    """Fail at once where no cluster listens; Ray itself would try for minutes."""
     scheme, separator, rest = address.rpartition("://")
     try:
         parts = urllib.parse.urlsplit(f"//{rest}")
@@ -250,12 +250,29 @@ def _require_listener(address: str) -> None:
             f"--ray {address}: not an address; expected auto, local, host:port or ray://host:port"
         )
     try:
-        socket.create_connection((host, port), _CONNECT_SECONDS).close()
+        with socket.create_connection((host, port), _CONNECT_SECONDS) as connection:
+            encrypted = os.environ.get("RAY_USE_TLS", "0") != "0"
+            answers = encrypted or _speaks_http2(connection)
     except OSError as error:
         raise ConfigurationError(
             f"--ray {address}: nobody answers there ({_one_line(error.strerror or str(error))}); "
             "start the cluster with `ray start --head`, or correct the address"
         ) from error
+    if not answers:
+        raise ConfigurationError(
+            f"--ray {address}: what answers there is not Ray; correct the address, or start a "
+            "cluster with `ray start --head`"
+        )
+
+
+def _speaks_http2(connection: socket.socket) -> bool:
+    """Return whether the other side opens as gRPC, Ray's protocol, does: RFC 9113, section 3.4."""
+    settings = 4  # the type of the first frame of either side; an empty one of ours
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, settings, *[0] * 5]))
+    header = b""
+    while len(header) < 4 and (received := connection.recv(4 - len(header))):
+        header += received
+    return len(header) == 4 and header[3] == settings
 
 
 @contextlib.contextmanager

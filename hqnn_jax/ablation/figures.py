@@ -28,7 +28,7 @@ from hqnn_jax.ablation.tables import (
     signed_interval,
 )
 from hqnn_jax.evaluation import formatting
-from hqnn_jax.evaluation.comparison import Comparison
+from hqnn_jax.evaluation.comparison import Comparison, is_significant
 from hqnn_jax.evaluation.plots import (
     BLUE,
     GREY,
@@ -87,7 +87,7 @@ def forest(results: AblationResults) -> Figure:
     for panel in panels:
         panel.use_sticky_edges = False  # bars would take the margin from the intervals
         for row, comparison in enumerate(comparisons):
-            _difference(panel, row, comparison, 1 - results.level)
+            _difference(panel, row, comparison, results.level)
         panel.axvline(0, color="0.25", linewidth=1.0, zorder=1)
         plain_axes(panel, "difference (percentage points)", "")
         panel.grid(visible=False, axis="y")
@@ -205,11 +205,11 @@ def _enlarge(axes: Axes, comparisons: Sequence[Comparison], reach: float) -> Non
             axes.plot(side, row, ">" if side > 0 else "<", color="0.35", markersize=7)
 
 
-def _difference(axes: Axes, row: int, comparison: Comparison, alpha: float) -> None:
+def _difference(axes: Axes, row: int, comparison: Comparison, level: float) -> None:
     detectable = 100 * comparison.detectable
     if math.isfinite(detectable):
         axes.barh(row, 2 * detectable, 0.86, left=-detectable, color="0.925", zorder=0)
-    differs = comparison.adjusted < alpha
+    differs = is_significant(comparison, level=level)
     color = VERMILION if differs else BLUE
     seeds = 100 * np.asarray(comparison.differences)
     axes.plot(seeds, np.full(len(seeds), row + 0.24), ".", color=GREY, markersize=4, zorder=2)

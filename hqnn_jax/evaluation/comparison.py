@@ -272,7 +272,7 @@ def _intervals(
         (values,),
         np.mean,
         n_resamples=NUM_RESAMPLES,
-        confidence_level=0.95,
+        confidence_level=level,
         method="BCa",
         rng=np.random.default_rng(seed),
     ).confidence_interval

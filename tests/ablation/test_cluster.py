@@ -198,6 +198,23 @@ def test_addresses_that_cannot_be_reached(monkeypatch):
             results_of("auto", ["a"], one_fails)
 
 
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n"])
+def test_an_address_where_something_else_answers(answer):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(ConfigurationError, match="what answers there is not Ray"):
+            results_of(f"127.0.0.1:{server.getsockname()[1]}", ["a"], one_fails)
+        thread.join()
+
+
 @pytest.mark.parametrize("address", ["nonsense", "http://localhost:1", "localhost:99999", ":6379"])
 def test_what_is_no_address(address):
     with pytest.raises(ConfigurationError, match="expected auto, local, host:port or ray://"):

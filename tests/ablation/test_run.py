@@ -13,9 +13,10 @@ import pytest
 
 import experiment
 from hqnn_jax.ablation.cells import Cell, CellStore
+from hqnn_jax.ablation.cluster import Resources
 from hqnn_jax.ablation.file import load_ablation
 from hqnn_jax.ablation.plan import Plan
-from hqnn_jax.ablation.run import assemble, run_ablation
+from hqnn_jax.ablation.run import RayRequest, assemble, run_ablation
 from hqnn_jax.ablation.work import Work, Worker
 from hqnn_jax.errors import RunFolderError, TrainingError
 from hqnn_jax.progress import Progress
@@ -273,3 +274,19 @@ def test_a_killed_ablation_goes_on_beside_another_process(file, tmp_path):
     ]
     assert len(started) == len(set(started))
     assert (out / "report.html").exists()
+
+
+def test_a_ray_cluster_gives_the_same_cells(plan, tmp_path):
+    pytest.importorskip("ray")
+    arguments = ("middle=quantum",)
+    here = run_ablation(plan(*arguments), tmp_path / "here", QUIET)
+    request = RayRequest("local", Resources(num_cpus=1))
+    there = run_ablation(plan(*arguments), tmp_path / "there", QUIET, together=1, ray=request)
+    for left, right in zip(here.arms, there.arms, strict=True):
+        np.testing.assert_array_equal(left.predicted, right.predicted)
+        assert left.test["accuracy"] == right.test["accuracy"]
+    assert here.verdicts == there.verdicts
+    stores = [CellStore(tmp_path / name) for name in ("here", "there")]
+    for arm in plan(*arguments).arms:
+        own, other = (store.read(arm, 1).probabilities for store in stores)
+        np.testing.assert_allclose(own, other, atol=1e-5)
