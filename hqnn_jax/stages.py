@@ -55,7 +55,11 @@ class Stages:
         data: TrainingData = self.data(self.study.config.seed)
         with self.progress.task("compiling"):
             program = compile_program(
-                stage.task, stage.initial_state(self.study.config.seed), data, options.batch_size
+                stage.task,
+                stage.initial_state(self.study.config.seed),
+                data,
+                options.batch_size,
+                stage.study.insights(stage.task),
             )
         self.compile_seconds += program.compile_seconds
         return program

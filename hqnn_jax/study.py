@@ -29,6 +29,7 @@ from hqnn_jax.models import (
 from hqnn_jax.progress import Progress
 from hqnn_jax.trained_backbone import origin_config, trained_backbone, with_backbone
 from hqnn_jax.training.features import backbone_features
+from hqnn_jax.training.insights import Insights
 from hqnn_jax.training.loop import TrainingData
 from hqnn_jax.training.optimizers import make_optimizer, make_plateau, make_schedule
 from hqnn_jax.training.state import TrainState, initial_state
@@ -171,6 +172,10 @@ class Study:
             schedule=make_schedule(training, steps),
             steps_per_epoch=steps,
         )
+
+    def insights(self, task: Task) -> Insights | None:
+        """Return what is measured after every epoch; None where nothing is asked for."""
+        return Insights.of(self.config, task) if self.config.training.insights else None
 
     def initial_state(self, task: Task, variables: Variables, seed: int) -> TrainState:
         """Return the training state of one seed before its first step."""

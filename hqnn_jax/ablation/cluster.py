@@ -224,12 +224,16 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
     with _sigterm_kept():
         try:
             with warnings.catch_warnings():
-                # JAX warns of forks of a process with threads; what Ray forks becomes a program.
-                warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+                # JAX warns that Ray forks a process of several threads (it becomes another program
+                # at once), Ray Client of what it raises next.
+                warnings.simplefilter("ignore")
                 ray.init(address=address, **options)
         except Exception as error:  # Ray raises many kinds.
             raise ConfigurationError(
-                f"--ray {address}: cannot connect to Ray: {_one_line(str(error))}"
+                f"--ray {address}: cannot connect to Ray: "
+                f"{_one_line(str(error)) or type(error).__name__}; expected host:6379 of the head, "
+                "or ray://host:10001 from outside; a cluster with token authentication takes "
+                "RAY_AUTH_MODE=token and its token (~/.ray/auth_token)"
             ) from error
         try:
             yield

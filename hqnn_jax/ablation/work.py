@@ -113,6 +113,7 @@ class Worker:
                 states,
                 study.training_data_of_seeds(seeds),
                 study.config.evaluation.batch_size,
+                study.insights(task),
             )
 
     def _chunk(

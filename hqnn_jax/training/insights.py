@@ -29,7 +29,7 @@ from hqnn_jax.config import CIRCUIT_MIDDLES, Config, ModelConfig
 from hqnn_jax.config.training import InsightName
 from hqnn_jax.errors import CircuitError, ConfigurationError
 from hqnn_jax.models import GROUPS, Model, Variables, build_circuit, parameter_groups
-from hqnn_jax.training.state import initial_state
+from hqnn_jax.training.state import TrainState, initial_state
 from hqnn_jax.training.step import Examples, Task
 
 NUM_BATCHES = 8
@@ -117,6 +117,17 @@ class Insights:
     def num_examples(self) -> int:
         """How many training examples are needed: of more, some are drawn."""
         return max(NUM_BATCHES * self.task.training.batch_size, NUM_PROBES)
+
+    def measure_state(
+        self,
+        state: TrainState,
+        examples: Examples,
+        rows: Int[Array, "num_rows"],
+        class_weights: Float[Array, "num_classes"],
+    ) -> Measurements:
+        """Measure a state in training, on the same examples in every epoch of a seed."""
+        key = jax.random.fold_in(state.key, 2**31 - 2)
+        return self.measure(state.variables, examples, rows, class_weights, key)
 
     def measure(
         self,

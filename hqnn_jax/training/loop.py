@@ -21,6 +21,7 @@ from hqnn_jax.errors import HqnnError, TrainingError
 from hqnn_jax.progress import Progress
 from hqnn_jax.run_folder import RunFolder
 from hqnn_jax.training.checkpoints import Checkpoints
+from hqnn_jax.training.insights import Insights, Measurements
 from hqnn_jax.training.prediction import Predictor
 from hqnn_jax.training.state import TrainState
 from hqnn_jax.training.step import Examples, Task
@@ -58,6 +59,39 @@ class TrainingData:
 
 
 @dataclasses.dataclass(frozen=True)
+class CompiledInsights:
+    """Insights compiled for the shapes of a state and its data."""
+
+    insights: Insights
+    measure: Callable[..., Measurements]
+
+    @classmethod
+    def compile(cls, insights: Insights, state: TrainState, data: TrainingData) -> CompiledInsights:
+        """Compile for one seed, or for several where state and data have a seed axis."""
+        rule = insights.measure_state
+        if state.step.ndim:
+            rule = jax.vmap(rule, (0, Examples(None, 0), 0, 0))  # type: ignore[arg-type]
+        probes = _probes(insights, data)
+        return cls(insights, jax.jit(rule).lower(state, *probes, data.class_weights).compile())
+
+    def __call__(self, state: TrainState, data: TrainingData) -> dict[str, np.ndarray]:
+        """Return name -> value, or one value per seed, on the host."""
+        found = self.measure(state, *_probes(self.insights, data), data.class_weights)
+        return {name: np.asarray(value, np.float64) for name, value in found.items()}
+
+
+def _probes(insights: Insights, data: TrainingData) -> tuple[Examples, Array]:
+    """Return the examples that insights are measured with, and the rows of them to draw from."""
+    if not isinstance(data.train, Split):
+        return data.train, data.rows
+    rows = np.asarray(data.rows)
+    count = min(len(rows), insights.num_examples)
+    rows = rows[np.linspace(0, len(rows) - 1, count).astype(int)]
+    images, labels = jnp.asarray(data.train.images[rows]), jnp.asarray(data.train.labels[rows])
+    return Examples(images, labels), jnp.arange(count)
+
+
+@dataclasses.dataclass(frozen=True)
 class Program:
     """Everything training runs, compiled ahead of time: no epoch can compile again."""
 
@@ -67,11 +101,16 @@ class Program:
     epoch_order: Callable[..., Array]
     end_epoch: Callable[..., TrainState]
     predictor: Predictor
+    insights: CompiledInsights | None
     compile_seconds: float
 
 
 def compile_program(
-    task: Task, state: TrainState, data: TrainingData, evaluation_batch_size: int
+    task: Task,
+    state: TrainState,
+    data: TrainingData,
+    evaluation_batch_size: int,
+    insights: Insights | None = None,
 ) -> Program:
     """Compile the functions of a task for the shapes of `state` and `data`."""
     started = time.perf_counter()
@@ -94,6 +133,7 @@ def compile_program(
             data.validation_inputs,
             min(evaluation_batch_size, len(data.validation.labels)),
         ),
+        insights=insights and CompiledInsights.compile(insights, state, data),
         compile_seconds=time.perf_counter() - started,
     )
 
@@ -199,7 +239,9 @@ def _end_of_epoch(
 ) -> dict[str, Any]:
     probabilities = program.predictor(state.evaluated, data.validation_inputs)
     factor = float(task.schedule(state.step - 1)) * float(state.plateau.scale)
-    return epoch_record(task, probabilities, np.asarray(data.validation.labels), factor)
+    record = epoch_record(task, probabilities, np.asarray(data.validation.labels), factor)
+    insights = program.insights(state, data) if program.insights is not None else {}
+    return record | {name: float(value) for name, value in insights.items()}
 
 
 def epoch_record(

@@ -21,7 +21,14 @@ from hqnn_jax.errors import TrainingError
 from hqnn_jax.models import Variables
 from hqnn_jax.progress import Progress
 from hqnn_jax.training.checkpoints import rank
-from hqnn_jax.training.loop import Interrupted, TrainingData, epoch_record, runs_whole_epochs
+from hqnn_jax.training.insights import Insights
+from hqnn_jax.training.loop import (
+    CompiledInsights,
+    Interrupted,
+    TrainingData,
+    epoch_record,
+    runs_whole_epochs,
+)
 from hqnn_jax.training.prediction import Predictor, of_seeds
 from hqnn_jax.training.state import TrainState
 from hqnn_jax.training.step import Examples, Task
@@ -43,6 +50,7 @@ class SeedsProgram:
     end_epoch: Callable[..., TrainState]
     keep_best: Callable[..., Variables]
     predictor: Predictor
+    insights: CompiledInsights | None
     compile_seconds: float
     memory: int
 
@@ -71,7 +79,11 @@ def stack(states: Sequence[TrainState]) -> TrainState:
 
 
 def compile_seeds(
-    task: Task, states: TrainState, data: TrainingData, evaluation_batch_size: int
+    task: Task,
+    states: TrainState,
+    data: TrainingData,
+    evaluation_batch_size: int,
+    insights: Insights | None = None,
 ) -> SeedsProgram:
     """Compile the functions of a task for the shapes of `states` and `data`.
 
@@ -105,6 +117,7 @@ def compile_seeds(
             data.validation_inputs,
             min(evaluation_batch_size, len(data.validation.labels)),
         ),
+        insights=insights and CompiledInsights.compile(insights, states, data),
         compile_seconds=time.perf_counter() - started,
         memory=memory.temp_size_in_bytes
         + memory.argument_size_in_bytes
@@ -149,6 +162,10 @@ def fit_seeds(
             states = _train_epoch(task, program, states, data, stop)
             probabilities = program.predictor(states.evaluated, data.validation_inputs)
             records = _records(task, states, data, probabilities, seeds, epoch)
+            if program.insights is not None:
+                for name, values in program.insights(states, data).items():
+                    for record, value in zip(records, values, strict=True):
+                        record[name] = float(value)
             improved = np.zeros(len(seeds), bool)
             for index, record in enumerate(records):
                 history[index].append(record)
