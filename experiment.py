@@ -382,6 +382,10 @@ def list_command() -> None:
     print("  ansatz: " + ", ".join(ANSATZ_NAMES))
     print("  entanglement: " + ", ".join(ENTANGLEMENT_NAMES))
     print("  measurement: " + ", ".join(MEASUREMENT_NAMES))
+    print("middles (model.middle)")
+    print("  " + ", ".join(MIDDLE_NAMES))
+    print("axes of ablations (or any key of the configuration)")
+    print("  " + ", ".join(AXES))
     print("backbones")
     print("  " + ", ".join(BACKBONE_NAMES))
 

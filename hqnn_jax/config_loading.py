@@ -126,7 +126,13 @@ def describe_problem(
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read, override and validate the configuration of a run; see `load_section`."""
-    return load_section(path, overrides, Config)
+    data = read_yaml(path)
+    if "ablation" in data:
+        raise ConfigurationError(
+            f"{path}: holds an ablation, not a run; start it with `python -m experiment ablate "
+            f"{path}`"
+        )
+    return validated(data, overrides, Config, str(path))
 
 
 def load_section(path: Path, overrides: Sequence[str], schema: type[SectionT]) -> SectionT:

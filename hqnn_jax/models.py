@@ -7,8 +7,6 @@ compiled sees plain nested dictionaries of arrays.
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import inspect
 import itertools
 from collections.abc import Callable
 from functools import partial
@@ -33,10 +31,11 @@ from hqnn_jax.backbones.pretrained import (
 )
 from hqnn_jax.backbones.resnet import ResNet
 from hqnn_jax.backbones.vgg import VGG16
-from hqnn_jax.circuits import CIRCUITS, Circuit
-from hqnn_jax.config import BackboneConfig, CircuitConfig, MlpConfig, ModelConfig
-from hqnn_jax.errors import CircuitError, ConfigurationError
-from hqnn_jax.matched import MatchedLayer
+from hqnn_jax.circuits import Circuit
+from hqnn_jax.config import BackboneConfig, MlpConfig, ModelConfig
+from hqnn_jax.config.model import CIRCUIT_MIDDLES
+from hqnn_jax.errors import ConfigurationError
+from hqnn_jax.middles import QuantumLayer, build_circuit, build_middle
 
 Group = Literal["backbone", "circuit", "classical"]
 GROUPS: tuple[Group, ...] = ("backbone", "circuit", "classical")
@@ -75,21 +74,6 @@ class Mlp(nnx.Module):
         return x
 
 
-class QuantumLayer(nnx.Module):
-    """A variational circuit with trainable weights, evaluated by one of the engines."""
-
-    def __init__(self, circuit: Circuit, engine: str, *, rngs: nnx.Rngs):
-        """Draw the initial weights the circuit prescribes."""
-        self.weights = nnx.Param(circuit.init_weights(rngs.params()))
-        self.evaluate = circuit.to_jax(engine=engine)
-
-    def __call__(
-        self, features: Float[Array, "batch num_features"]
-    ) -> Float[Array, "batch num_outputs"]:
-        """Return the circuit's expectation values; features are angles in radians."""
-        return self.evaluate(self.weights[...], features)
-
-
 class HybridClassifier(nnx.Module):
     """Backbone -> processor -> (projection) -> middle -> (readout) -> classifier.
 
@@ -104,11 +88,13 @@ class HybridClassifier(nnx.Module):
         num_features: int,
         num_classes: int,
         key: Key[Array, ""],
+        shots: int | None = None,
     ):
         """Build every part from the configuration; see `ModelConfig`.
 
         Each part draws its initial values from its own key, so that models which differ in one
-        part agree in all others.
+        part agree in all others. Neither noise nor `shots` (see `QuantumLayer`) changes the arrays:
+        a model may be trained without and evaluated with them.
         """
         circuit = build_circuit(config.circuit)
         part_keys = iter(jax.random.split(key, 6))
@@ -129,7 +115,7 @@ class HybridClassifier(nnx.Module):
             if config.feature_scaling == "standardised_tanh"
             else None
         )
-        self.middle = _middle(config, circuit, rngs())
+        self.middle = build_middle(config, circuit, rngs=rngs(), shots=shots)
         width = self.num_angles if self.middle is None else circuit.num_outputs
         self.readout = _readout(config.readout_width, width, rngs())
         width = config.readout_width or width
@@ -154,6 +140,8 @@ class HybridClassifier(nnx.Module):
             x = self.angle_norm(x)
         if self.feature_scaling != "none":
             x = jnp.pi / 2 * jnp.tanh(x)
+        if isinstance(self.middle, QuantumLayer):
+            return self.middle(x, rngs)
         return x if self.middle is None else self.middle(x)
 
     def classify(
@@ -182,57 +170,15 @@ def _readout(width: int | None, num_inputs: int, rngs: nnx.Rngs) -> nnx.Linear |
     return None if width is None else nnx.Linear(num_inputs, width, rngs=rngs)
 
 
-def _middle(config: ModelConfig, circuit: Circuit, rngs: nnx.Rngs) -> nnx.Module | None:
-    if config.middle == "quantum":
-        return QuantumLayer(circuit, config.circuit.engine, rngs=rngs)
-    if config.middle == "matched":
-        return MatchedLayer.for_circuit(circuit, rngs=rngs)
-    return None
-
-
-def build_circuit(config: CircuitConfig) -> Circuit:
-    """Return the configured circuit, from the library or from `package.module:function`.
-
-    **Raises:** `ConfigurationError` if the name cannot be imported or returns no `Circuit`, or if
-    the circuit does not take the asked number of qubits or layers, or the chosen parts.
-    """
-    factory = CIRCUITS.get(config.name) or _import_factory(config.name)
-    arguments = {
-        "num_qubits": config.num_qubits,
-        "num_layers": config.num_layers,
-        **config.parts(),
-    }
-    try:
-        inspect.signature(factory).bind(**arguments)
-        circuit = factory(**arguments)
-    except (TypeError, ValueError, CircuitError) as error:
-        raise ConfigurationError(
-            f"model.circuit: {config.name!r} does not accept "
-            f"{', '.join(f'{key}={value}' for key, value in arguments.items())}: {error}"
-        ) from error
-    if not isinstance(circuit, Circuit):
-        raise ConfigurationError(
-            f"model.circuit.name: {config.name!r} returned {type(circuit).__name__}; expected "
-            "hqnn_jax.circuits.Circuit (make one with Circuit.from_function)"
-        )
-    return circuit
-
-
-def _import_factory(name: str) -> Callable[..., Circuit]:
-    module, _, attribute = name.partition(":")
-    try:
-        factory = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigurationError(
-            f"model.circuit.name: cannot import {attribute!r} from {module!r}: {error}; expected "
-            "`package.module:function` importable from the current folder"
-        ) from error
-    return factory
-
-
 @dataclasses.dataclass(frozen=True)
 class Variables:
-    """The arrays of a model: trainable parameters and batch statistics, as nested dictionaries."""
+    """The arrays of a model, as nested dictionaries.
+
+    **Attributes:**
+
+    - `params`: trainable parameters.
+    - `batch_stats`: batch statistics, and weights of a frozen circuit (see `FrozenWeights`).
+    """
 
     params: PyTree
     batch_stats: PyTree
@@ -266,14 +212,20 @@ class Model:
         return model, Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats))
 
     def apply(
-        self, variables: Variables, inputs: Float[Array, "batch *shape"]
+        self,
+        variables: Variables,
+        inputs: Float[Array, "batch *shape"],
+        key: Key[Array, ""] | None = None,
     ) -> Float[Array, "batch outputs"]:
-        """Evaluate with the stored batch statistics and without dropout."""
+        """Evaluate with the stored batch statistics and without dropout.
+
+        `key` is what shots are drawn with, for a HybridClassifier that has a number of them.
+        """
         # copy=True: modules must not be shared between trace levels.
         module = nnx.merge(
             self.evaluation_graph, variables.params, variables.batch_stats, copy=True
         )
-        return module(inputs)
+        return module(inputs) if key is None else module(inputs, nnx.Rngs(shots=key))
 
     def apply_training(
         self, variables: Variables, inputs: Float[Array, "batch *shape"], key: Key[Array, ""]
@@ -349,8 +301,8 @@ _new_backbone_compiled = nnx.jit(_new_backbone, static_argnums=(0, 1, 2))
 def parameter_groups(params: dict[str, Any], middle: str) -> PyTree:
     """Return a tree like `params` with the group name of every parameter.
 
-    The trainable weights of the circuit are `circuit`; a classical middle is `classical`, like
-    processor, projection, readout and classifier.
+    The trainable weights of a circuit are `circuit`; a classical middle is `classical`, like
+    processor, projection, readout and classifier. A frozen circuit has no parameters.
 
     **Raises:** `ValueError` for a parameter that no group covers: a bug, never a default.
     """
@@ -359,7 +311,7 @@ def parameter_groups(params: dict[str, Any], middle: str) -> PyTree:
         "processor": "classical",
         "projection": "classical",
         "angle_norm": "classical",
-        "middle": "circuit" if middle == "quantum" else "classical",
+        "middle": "circuit" if middle in CIRCUIT_MIDDLES else "classical",
         "readout": "classical",
         "classifier": "classical",
         "logits": "classical",

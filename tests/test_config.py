@@ -7,6 +7,8 @@ import pytest
 import yaml
 
 from hqnn_jax import config as schema
+from hqnn_jax.ablation.file import load_ablation
+from hqnn_jax.ablation.plan import Plan
 from hqnn_jax.circuits import ANSATZE, CIRCUITS, EMBEDDINGS, ENGINES, ENTANGLEMENTS, MEASUREMENTS
 from hqnn_jax.config import Config
 from hqnn_jax.config_loading import load_config
@@ -28,7 +30,11 @@ def minimal(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
+ABLATIONS = sorted(CONFIGS.glob("ablation_*.yaml"))
+RUNS = sorted(set(CONFIGS.glob("*.yaml")) - set(ABLATIONS))
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda p: p.stem)
 def test_shipped_configs_load_and_survive_a_round_trip(path, tmp_path):
     config = load_config(path)
     stored = tmp_path / "config.yaml"
@@ -37,18 +43,37 @@ def test_shipped_configs_load_and_survive_a_round_trip(path, tmp_path):
 
 
 def test_shipped_configs_state_what_they_are_for():
-    paths = list(CONFIGS.glob("*.yaml"))
-    assert {p.stem for p in paths} >= {
+    assert {p.stem for p in RUNS} >= {
         "quickstart",
         "radhi2025_bloodmnist",
         "radhi2025_bloodmnist_frozen",
         "hqcnn2025_bloodmnist",
         "bloodmnist_compact",
     }
-    for path in paths:
+    assert {p.stem.removeprefix("ablation_") for p in ABLATIONS} >= {
+        "bloodmnist",
+        "qubits_layers",
+        "training_size",
+        "noise",
+    }
+    for path in (*RUNS, *ABLATIONS):
         head = path.read_text().split("dataset:")[0]
-        assert f"python -m experiment run configs/{path.name}" in head
+        command = "ablate" if path in ABLATIONS else "run"
+        assert f"python -m experiment {command} configs/{path.name}" in head
         assert "time:" in head
+        assert "result:" in head
+
+
+@pytest.mark.parametrize("path", ABLATIONS, ids=lambda p: p.stem)
+def test_shipped_ablations_can_be_laid_out(path):
+    plan = Plan.of(path.stem, load_ablation(path, []))
+    assert len(plan.arms) >= 8
+    assert len(plan.seeds) >= 10
+
+
+def test_an_ablation_is_no_run():
+    with pytest.raises(ConfigurationError, match="experiment ablate"):
+        load_config(ABLATIONS[0])
 
 
 def test_exponents_without_a_dot_are_numbers(minimal):

@@ -8,8 +8,8 @@ import pytest
 from hqnn_jax.circuits import CIRCUITS
 from hqnn_jax.config import BACKBONE_NAMES, BackboneConfig, CircuitConfig, ModelConfig
 from hqnn_jax.config_loading import load_config
+from hqnn_jax.controls import MatchedLayer
 from hqnn_jax.errors import ConfigurationError
-from hqnn_jax.matched import MatchedLayer
 from hqnn_jax.models import (
     HybridClassifier,
     Model,

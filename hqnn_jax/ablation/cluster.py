@@ -222,23 +222,38 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
     elif address != "auto":
         _require_ray(address)
     with _sigterm_kept():
+        _init(ray, address, options)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _init(ray: Any, address: str, options: Mapping[str, Any]) -> None:
+    local = address == "local"
+    advice = (
+        "free memory and CPUs, or name a running cluster"
+        if local
+        else "expected host:6379 of the head, or ray://host:10001 from outside; a cluster with "
+        "token authentication takes RAY_AUTH_MODE=token and its token (~/.ray/auth_token)"
+    )
+    # On a busy machine the first start of a cluster can miss Ray's own limit of 15 seconds; the
+    # second finds everything in memory.
+    for last in (False, True) if local else (True,):
         try:
             with warnings.catch_warnings():
                 # JAX warns that Ray forks a process of several threads (it becomes another program
                 # at once), Ray Client of what it raises next.
                 warnings.simplefilter("ignore")
                 ray.init(address=address, **options)
+            return
         except Exception as error:  # Ray raises many kinds.
-            raise ConfigurationError(
-                f"--ray {address}: cannot connect to Ray: "
-                f"{_one_line(str(error)) or type(error).__name__}; expected host:6379 of the head, "
-                "or ray://host:10001 from outside; a cluster with token authentication takes "
-                "RAY_AUTH_MODE=token and its token (~/.ray/auth_token)"
-            ) from error
-        try:
-            yield
-        finally:
             ray.shutdown()
+            if last:
+                reason = _one_line(str(error)) or type(error).__name__
+                raise ConfigurationError(
+                    f"--ray {address}: cannot connect to Ray: {reason}; {advice}"
+                ) from error
 
 
 def _require_ray(address: str) -> None:
@@ -306,10 +321,10 @@ def _require_resources(ray: Any, address: str, resources: Resources) -> None:
 
 
 def _describe(amounts: Mapping[str, float | int]) -> str:
-    texts = [f"{amounts['CPU']:g} CPUs", f"{amounts['GPU']:g} GPUs"]
-    if amounts["memory"]:
-        texts.append(f"{amounts['memory'] / 2**30:.3g} GiB of memory")
-    return ", ".join(texts)
+    memory = f"{amounts['memory'] / 2**30:.3g} GiB of memory"
+    return f"{amounts['CPU']:g} CPUs, {amounts['GPU']:g} GPUs" + f", {memory}" * bool(
+        amounts["memory"]
+    )
 
 
 def _one_line(text: str) -> str:

@@ -35,6 +35,7 @@ from hqnn_jax.training.seeds import (
     name_seeds,
     stack,
 )
+from hqnn_jax.training.seeds_checkpoint import SeedsCheckpoint
 from hqnn_jax.training.step import Task
 
 METRICS = ("accuracy", "macro_f1", "weighted_f1", "roc_auc", "expected_calibration_error")
@@ -120,16 +121,19 @@ class Worker:
         self, work: Work, study: Study, task: Task, program: SeedsProgram, seeds: Sequence[int]
     ) -> list[Finished]:
         """Train some seeds together and evaluate them in every arm."""
+        checkpoint = SeedsCheckpoint(self.scratch(work.arms[0], seeds[0]).with_suffix(".seeds"))
         trained = fit_seeds(
             task,
             program,
             stack([study.initial_state_of(task, seed) for seed in seeds]),
             study.training_data_of_seeds(seeds),
             seeds,
-            checkpoint=study.config.evaluation.checkpoint,
+            choose=study.config.evaluation.checkpoint,
             progress=self.progress,
             stop=self.stop,
+            checkpoint=checkpoint,
         )
+        checkpoint.delete()
         cells = []
         for arm in work.arms:
             of_arm = dataclasses.replace(study, config=arm.config)

@@ -195,7 +195,7 @@ class RotationStack:
 
 
 def _turned(
-    vector: list[Inexact[Array, "sequences _"]], turn: Sequence[Array | np.ndarray]
+    vector: list[Inexact[Array, "sequences _"]], turn: Sequence[Array]
 ) -> list[Inexact[Array, "sequences _"]]:
     """Vectors after a gate, given its coefficients and the cosines and sines of its angles.
 

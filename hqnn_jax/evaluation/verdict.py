@@ -245,4 +245,5 @@ def _inside_a_sentence(name: str) -> str:
 
 
 def _listing(names: list[str]) -> str:
-    return ", ".join(names)
+    """Join names; labels of arms on several axes hold commas themselves."""
+    return ("; " if any("," in name for name in names) else ", ").join(names)

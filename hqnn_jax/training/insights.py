@@ -17,18 +17,13 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from hqnn_jax.circuits import Circuit, analysis
-from hqnn_jax.circuits.analysis.fidelity import divergence_from_haar
-from hqnn_jax.circuits.analysis.fisher import (
-    classical_fisher_information,
-    local_effective_dimension,
-)
 from hqnn_jax.circuits.analysis.sampling import map_chunks
-from hqnn_jax.circuits.analysis.weight_spectrum import build_weight_power, find_weight_frequencies
 from hqnn_jax.circuits.engines import statevector
-from hqnn_jax.config import CIRCUIT_MIDDLES, Config, ModelConfig
+from hqnn_jax.config import Config
 from hqnn_jax.config.training import InsightName
 from hqnn_jax.errors import CircuitError, ConfigurationError
-from hqnn_jax.models import GROUPS, Model, Variables, build_circuit, parameter_groups
+from hqnn_jax.middles import build_middle_circuit
+from hqnn_jax.models import GROUPS, Model, Variables, parameter_groups
 from hqnn_jax.training.state import TrainState, initial_state
 from hqnn_jax.training.step import Examples, Task
 
@@ -73,14 +68,15 @@ class Insights:
       distributed states, (2^n - 1) log 75 that it maps all to one state. Gates behind the last one
       that reads features do not change it.
     - `effective_dimension`: the normalised local effective dimension of Abbas et al.
-      (arXiv:2112.04807; see `local_effective_dimension`) with γ = 1. The statistical model is that
-      of the whole network, the probabilities of the classes given x, in the circuit's weights; its
-      Fisher information is averaged over the probes, and n is the number of training examples of
-      an epoch.
+      (arXiv:2112.04807; see `analysis.local_effective_dimension`) with γ = 1. The statistical model
+      is that of the whole network, the probabilities of the classes given x, in the circuit's
+      weights; its Fisher information is averaged over the probes, and n is the number of training
+      examples of an epoch.
     - `fourier_spectrum/degree_K`: share of the outputs' power at the K-th multiple of a weight's
       base frequency, each output as a function of one weight with all else held fixed; power is
-      summed over outputs, probes and weights (see `build_weight_power`). Share 0 is what does not
-      depend on a single weight; K = 1 is all else where each weight is the angle of one rotation.
+      summed over outputs, probes and weights (see `analysis.build_weight_power`). Share 0 is what
+      does not depend on a single weight; K = 1 is all else where each weight is the angle of one
+      rotation.
     - `fourier_spectrum/input_degree_K`: share of the outputs' power in the terms of total degree
       K = Σ_i |ω_i| / base_i of their Fourier series Σ_ω c_ω(w) exp(i ω·x) in the features (see
       `fourier_spectrum` in `hqnn_jax.circuits.analysis`), summed over outputs. Only where there is
@@ -107,11 +103,12 @@ class Insights:
         """
         names = tuple(dict.fromkeys(config.training.insights))
         of_circuit = [name for name in names if name != "gradients"]
-        circuit = None
-        if of_circuit and config.model.middle in CIRCUIT_MIDDLES:
+        circuit = build_middle_circuit(config.model) if of_circuit else None
+        measured = None
+        if circuit is not None:
             num_data = task.steps_per_epoch * config.training.batch_size
-            circuit = CircuitInsights.of(of_circuit, config.model, task.model, num_data)
-        return cls(names, task, config.model.middle, circuit)
+            measured = CircuitInsights.of(of_circuit, circuit, task.model, num_data)
+        return cls(names, task, config.model.middle, measured)
 
     @property
     def num_examples(self) -> int:
@@ -234,15 +231,16 @@ class CircuitInsights:
 
     @classmethod
     def of(
-        cls, names: Sequence[InsightName], config: ModelConfig, model: Model, num_data: int
+        cls, names: Sequence[InsightName], circuit: Circuit, model: Model, num_data: int
     ) -> CircuitInsights:
-        """Return the insights named; see `Insights.of`."""
-        circuit = build_circuit(config.circuit)
+        """Return the insights named of the circuit that `model` evaluates; see `Insights.of`."""
         _check(names, circuit, num_data)
         weight_power = input_power = None
         if "fourier_spectrum" in names:
             try:
-                weight_power = build_weight_power(circuit, find_weight_frequencies(circuit))
+                weight_power = analysis.build_weight_power(
+                    circuit, analysis.find_weight_frequencies(circuit)
+                )
             except CircuitError as error:
                 raise _refused(["fourier_spectrum"], str(error)) from error
             input_power = _input_power(circuit)
@@ -268,6 +266,7 @@ class CircuitInsights:
     def _of_states(
         self, weights: Float[Array, "..."], angles: Float[Array, "probes features"]
     ) -> Measurements:
+        # From the gates alone, without their noise.
         states = statevector.build_state(self.circuit)(weights, angles)
         found: Measurements = {}
         if "entangling_capability" in self.names:
@@ -276,7 +275,9 @@ class CircuitInsights:
             overlaps = jnp.matmul(jnp.conj(states), states.T, precision="highest")
             pairs = np.triu_indices(len(states), 1)
             fidelities = jnp.abs(overlaps[pairs]) ** 2
-            found["expressibility"] = divergence_from_haar(fidelities, self.circuit.num_qubits)
+            found["expressibility"] = analysis.divergence_from_haar(
+                fidelities, self.circuit.num_qubits
+            )
         return found
 
     def _effective_dimension(
@@ -293,11 +294,11 @@ class CircuitInsights:
             return jax.nn.softmax(_classify(self.model, variables, evaluate(weights, angles)))
 
         def fisher(angles: Float[Array, " features"]) -> Float[Array, "weights weights"]:
-            return classical_fisher_information(probabilities, weights, angles[None])
+            return analysis.classical_fisher_information(probabilities, weights, angles[None])
 
         amplitudes = 2**self.circuit.num_qubits * (1 + self.circuit.num_weights)
         matrices = map_chunks(jax.vmap(fisher), angles, amplitudes)
-        return local_effective_dimension(jnp.mean(matrices, axis=0), self.num_data)
+        return analysis.local_effective_dimension(jnp.mean(matrices, axis=0), self.num_data)
 
 
 def _circuit_inputs(

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool
 
 from hqnn_jax.errors import TrainingError
 from hqnn_jax.models import Variables
@@ -30,6 +30,7 @@ from hqnn_jax.training.loop import (
     runs_whole_epochs,
 )
 from hqnn_jax.training.prediction import Predictor, of_seeds
+from hqnn_jax.training.seeds_checkpoint import SeedsCheckpoint
 from hqnn_jax.training.state import TrainState
 from hqnn_jax.training.step import Examples, Task
 
@@ -132,6 +133,35 @@ def _keep_best(best: Variables, candidate: Variables, improved: Bool[Array, "see
     return jax.tree.map(choose, best, candidate)
 
 
+@dataclasses.dataclass
+class _Course:
+    """How far each of some seeds has come, on the host."""
+
+    history: list[list[dict[str, Any]]]
+    ranks: list[Sequence[float]]
+    best_epochs: list[int]
+
+    @classmethod
+    def begin(cls, count: int) -> _Course:
+        return cls([[] for _ in range(count)], [(-math.inf,) * 3] * count, [0] * count)
+
+    @property
+    def epochs(self) -> int:
+        return len(self.history[0])
+
+    def add(self, records: Sequence[dict[str, Any]], step: int, *, always: bool) -> np.ndarray:
+        """Add an epoch's records; returns which seeds have become better, bool[seeds]."""
+        epoch = self.epochs + 1
+        improved = np.zeros(len(records), bool)
+        for index, record in enumerate(records):
+            self.history[index].append(record)
+            new = rank({**record, "step": float(step)})
+            improved[index] = always or new > tuple(self.ranks[index])
+            if improved[index]:
+                self.ranks[index], self.best_epochs[index] = new, epoch
+        return improved
+
+
 def fit_seeds(
     task: Task,
     program: SeedsProgram,
@@ -139,46 +169,54 @@ def fit_seeds(
     data: TrainingData,
     seeds: Sequence[int],
     *,
-    checkpoint: Literal["best", "last"],
+    choose: Literal["best", "last"],
     progress: Progress,
     stop: Callable[[], bool],
+    checkpoint: SeedsCheckpoint | None = None,
 ) -> TrainedSeeds:
     """Train all seeds to the last epoch.
 
-    `checkpoint` says which variables are kept: those of the best epoch on the validation split, as
-    a run chooses it, or those of the last.
+    **Arguments:**
+
+    - `task`, `program`, `states`, `data`: see `compile_seeds`; `states` before the first step.
+    - `seeds`: their numbers, for the history.
+    - `choose`: which variables are kept: those of the best epoch on the validation split, as a run
+      chooses it, or those of the last.
+    - `progress`, `stop`: where progress is shown, and whether to stop.
+    - `checkpoint`: where training goes on after a kill; it is deleted at the end.
 
     **Raises:** `TrainingError` if the loss of a seed is not finite, and `Interrupted` once `stop()`
-    is true; nothing is kept then.
+    is true.
     """
-    started = time.perf_counter()
     best = jax.tree.map(jnp.copy, states.evaluated)
-    ranks = [(-math.inf,) * 3] * len(seeds)
-    best_epochs = [0] * len(seeds)
-    history: list[list[dict[str, Any]]] = [[] for _ in seeds]
-    epochs = task.training.epochs
-    with progress.task(f"training {name_seeds(seeds)}", epochs) as advance:
-        for epoch in range(1, epochs + 1):
+    course, earlier = _Course.begin(len(seeds)), 0.0
+    saved = checkpoint.restore((states, best)) if checkpoint is not None else None
+    if saved is not None and saved[1]["seeds"] == list(seeds):
+        (states, best), notes = saved
+        course, earlier = _Course(**notes["course"]), notes["seconds"]
+    started = time.perf_counter()
+    with progress.task(f"training {name_seeds(seeds)}", task.training.epochs) as advance:
+        advance(course.epochs)
+        while course.epochs < task.training.epochs:
             states = _train_epoch(task, program, states, data, stop)
-            probabilities = program.predictor(states.evaluated, data.validation_inputs)
-            records = _records(task, states, data, probabilities, seeds, epoch)
-            if program.insights is not None:
-                for name, values in program.insights(states, data).items():
-                    for record, value in zip(records, values, strict=True):
-                        record[name] = float(value)
-            improved = np.zeros(len(seeds), bool)
-            for index, record in enumerate(records):
-                history[index].append(record)
-                new = rank({**record, "step": float(epoch * task.steps_per_epoch)})
-                improved[index] = checkpoint == "last" or new > ranks[index]
-                if improved[index]:
-                    ranks[index], best_epochs[index] = new, epoch
+            records = _end_of_epoch(task, program, states, data, seeds, course.epochs + 1)
+            step = (course.epochs + 1) * task.steps_per_epoch
+            improved = course.add(records, step, always=choose == "last")
             best = program.keep_best(best, states.evaluated, jnp.asarray(improved))
             losses = jnp.asarray([record["validation_loss"] for record in records], jnp.float32)
             states = program.end_epoch(states, losses)
+            seconds = earlier + time.perf_counter() - started
+            if checkpoint is not None and checkpoint.due:
+                notes = {
+                    "course": dataclasses.asdict(course),
+                    "seconds": seconds,
+                    "seeds": list(seeds),
+                }
+                checkpoint.save((states, best), notes)
             advance(1)
-    flat = tuple(record for records in history for record in records)
-    return TrainedSeeds(best, tuple(best_epochs), flat, time.perf_counter() - started)
+    seconds = earlier + time.perf_counter() - started
+    flat = tuple(record for records in course.history for record in records)
+    return TrainedSeeds(best, tuple(course.best_epochs), flat, seconds)
 
 
 def _train_epoch(
@@ -196,18 +234,21 @@ def _train_epoch(
     return states
 
 
-def _records(
+def _end_of_epoch(
     task: Task,
+    program: SeedsProgram,
     states: TrainState,
     data: TrainingData,
-    probabilities: Float[np.ndarray, "num_examples seeds num_classes"],
     seeds: Sequence[int],
     epoch: int,
 ) -> list[dict[str, Any]]:
-    """Return the history record of each seed."""
+    """Evaluate the validation split; returns the history record of each seed."""
+    probabilities = program.predictor(states.evaluated, data.validation_inputs)
+    insights = {} if program.insights is None else program.insights(states, data)
     metrics = jax.device_get(states.metrics)
     scales = np.asarray(states.plateau.scale)
     labels = np.asarray(data.validation.labels)
+    schedule = float(task.schedule(epoch * task.steps_per_epoch - 1))
     records = []
     for index, seed in enumerate(seeds):
         train_loss = float(metrics.loss[index]) / int(metrics.images[index])
@@ -216,7 +257,7 @@ def _records(
                 f"seed {seed}: training loss not finite in epoch {epoch}; lower "
                 "training.learning_rate or set training.clip_norm"
             )
-        factor = float(task.schedule(epoch * task.steps_per_epoch - 1)) * float(scales[index])
+        factor = schedule * float(scales[index])
         records.append(
             {
                 "seed": seed,
@@ -224,6 +265,7 @@ def _records(
                 "train_loss": train_loss,
                 "train_accuracy": int(metrics.correct[index]) / int(metrics.images[index]),
                 **epoch_record(task, probabilities[:, index], labels, factor),
+                **{name: float(values[index]) for name, values in insights.items()},
             }
         )
     return records

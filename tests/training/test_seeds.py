@@ -17,6 +17,8 @@ from hqnn_jax.study import Study
 from hqnn_jax.training.loop import Interrupted
 from hqnn_jax.training.prediction import Predictor, of_seeds
 from hqnn_jax.training.seeds import compile_seeds, fit_seeds, name_seeds, stack
+from hqnn_jax.training.seeds_checkpoint import SeedsCheckpoint
+from tests.training.conftest import assert_same
 
 QUIET = Progress(terminal=False)
 SEEDS = (5, 6, 7)
@@ -68,10 +70,10 @@ class Together:
     def states(self):
         return stack([self.study.initial_state_of(self.task, seed) for seed in self.seeds])
 
-    def fit(self, checkpoint="best", stop=lambda: False):
+    def fit(self, choose="best", stop=lambda: False, checkpoint=None, program=None):
         return fit_seeds(
-            self.task, self.program, self.states(), self.data, self.seeds,
-            checkpoint=checkpoint, progress=QUIET, stop=stop,
+            self.task, program or self.program, self.states(), self.data, self.seeds,
+            choose=choose, progress=QUIET, stop=stop, checkpoint=checkpoint,
         )  # fmt: skip
 
 
@@ -142,9 +144,7 @@ def test_the_best_epoch_of_each_seed_is_kept(together):
     assert last.best_epochs == (2, 2, 2)
     by_seed = {seed: [r for r in trained.history if r["seed"] == seed] for seed in SEEDS}
     for seed, best in zip(SEEDS, trained.best_epochs, strict=True):
-        chosen = max(
-            by_seed[seed], key=lambda r: (r["validation_accuracy"], -r["validation_loss"])
-        )
+        chosen = max(by_seed[seed], key=lambda r: (r["validation_accuracy"], -r["validation_loss"]))
         assert best == chosen["epoch"]
 
 
@@ -158,7 +158,7 @@ def test_nothing_is_compiled_while_training(together):
         compiled.clear()
         fit_seeds(
             together.task, together.program, states, together.data, SEEDS,
-            checkpoint="best", progress=QUIET, stop=lambda: False,
+            choose="best", progress=QUIET, stop=lambda: False,
         )  # fmt: skip
     finally:
         jax.monitoring.clear_event_listeners()
@@ -193,13 +193,57 @@ def test_a_diverging_seed_is_named(together):
     with pytest.raises(TrainingError, match="seed 6: training loss not finite in epoch 1"):
         fit_seeds(
             task, together.program, states, together.data, SEEDS,
-            checkpoint="best", progress=QUIET, stop=lambda: False,
+            choose="best", progress=QUIET, stop=lambda: False,
         )  # fmt: skip
 
 
 def test_training_can_be_stopped(together):
     with pytest.raises(Interrupted):
         together.fit(stop=lambda: True)
+
+
+class Killed(Exception):
+    pass
+
+
+def test_killed_training_goes_on_bitwise(together, tmp_path, monkeypatch):
+    whole = together.fit()
+    path = tmp_path / "0.seeds"
+    checkpoint = SeedsCheckpoint(path, interval=0.0)
+
+    def killed_after_the_first_epoch(*args):
+        SeedsCheckpoint.save(checkpoint, *args)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", killed_after_the_first_epoch, raising=False)
+        with pytest.raises(Killed):
+            together.fit(checkpoint=checkpoint)
+    steps = []
+    program = dataclasses.replace(
+        together.program,
+        advance=lambda *args: steps.append(1) or together.program.advance(*args),
+    )
+    resumed = together.fit(checkpoint=SeedsCheckpoint(path), program=program)
+    assert len(steps) == together.task.steps_per_epoch
+    assert_same(whole.variables, resumed.variables)
+    assert (whole.history, whole.best_epochs) == (resumed.history, resumed.best_epochs)
+    assert resumed.seconds > 0
+
+
+def test_a_checkpoint_of_other_seeds_or_a_damaged_one_is_not_used(together, tmp_path):
+    path = tmp_path / "0.seeds"
+    checkpoint = SeedsCheckpoint(path, interval=0.0)
+    whole = together.fit(checkpoint=checkpoint)
+    content = path.read_bytes()
+    other = Together(config_of(), seeds=(8, 6, 7))
+    other.program = together.program
+    assert other.fit(checkpoint=SeedsCheckpoint(path)).history[0]["seed"] == 8
+    path.write_bytes(content[: len(content) // 2])
+    assert together.fit(checkpoint=SeedsCheckpoint(path)).history == whole.history
+    checkpoint.delete()
+    checkpoint.delete()
+    assert not path.exists()
 
 
 def test_names_of_seeds():

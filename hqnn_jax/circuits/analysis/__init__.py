@@ -27,6 +27,7 @@ from hqnn_jax.circuits.analysis.entanglement import (
 )
 from hqnn_jax.circuits.analysis.fidelity import (
     Expressibility,
+    divergence_from_haar,
     expressibility,
     fidelity_divergence,
     sample_fidelities,
@@ -36,6 +37,7 @@ from hqnn_jax.circuits.analysis.fisher import (
     basis_probabilities,
     classical_fisher_information,
     effective_dimension,
+    local_effective_dimension,
     parity_probabilities,
     quantum_fisher_information,
     sample_fisher_information,
@@ -55,6 +57,10 @@ from hqnn_jax.circuits.analysis.plots import (
     plot_fourier_spectrum,
     plot_gradient_variance,
 )
+from hqnn_jax.circuits.analysis.weight_spectrum import (
+    build_weight_power,
+    find_weight_frequencies,
+)
 
 __all__ = [
     "EffectiveDimension",
@@ -65,16 +71,20 @@ __all__ = [
     "GradientVariance",
     "basis_probabilities",
     "build_spectrum",
+    "build_weight_power",
     "classical_fisher_information",
+    "divergence_from_haar",
     "effective_dimension",
     "entangling_capability",
     "expressibility",
     "fidelity_divergence",
     "find_frequencies",
+    "find_weight_frequencies",
     "fourier_spectrum",
     "global_cost",
     "gradient_variance",
     "local_cost",
+    "local_effective_dimension",
     "meyer_wallach",
     "parity_probabilities",
     "plot_effective_dimension",

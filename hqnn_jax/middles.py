@@ -1,0 +1,179 @@
+"""What is between processor and classifier: a circuit, a variant of it, or a classical control."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+
+from flax import nnx
+from jaxtyping import Array, Float
+
+from hqnn_jax.circuits import (
+    CIRCUITS,
+    Circuit,
+    NoiseModel,
+    ReadoutError,
+    amplitude_damping,
+    depolarizing,
+)
+from hqnn_jax.circuits.variants import product_of_rotations, without_entanglement
+from hqnn_jax.config import CircuitConfig, ModelConfig
+from hqnn_jax.config.model import CIRCUIT_MIDDLES
+from hqnn_jax.config.noise import NoiseConfig
+from hqnn_jax.controls import build_control
+from hqnn_jax.errors import CircuitError, ConfigurationError
+
+
+class FrozenWeights(nnx.BatchStat):
+    """Weights of a circuit that are never trained.
+
+    They travel with the batch statistics (`Variables.batch_stats`), which no optimiser, weight
+    decay or count of parameters sees.
+    """
+
+
+class QuantumLayer(nnx.Module):
+    """A variational circuit with its weights, evaluated exactly or with a number of shots."""
+
+    def __init__(
+        self,
+        circuit: Circuit,
+        engine: str,
+        *,
+        rngs: nnx.Rngs,
+        shots: int | None = None,
+        frozen: bool = False,
+    ):
+        """Draw the initial weights the circuit prescribes; `frozen` ones are not trained.
+
+        With `shots`, outputs are estimates from that many measurements of each group of commuting
+        words, drawn from the exact distribution, and `engine` is not used; the arrays are the same.
+        """
+        weights = circuit.init_weights(rngs.params())
+        self.weights = FrozenWeights(weights) if frozen else nnx.Param(weights)
+        self.shots = shots
+        self.evaluate: Callable[..., Array] = (
+            circuit.to_jax(engine=engine) if shots is None else circuit.to_sampler(shots)
+        )
+
+    def __call__(
+        self, features: Float[Array, "batch num_features"], rngs: nnx.Rngs | None = None
+    ) -> Float[Array, "batch num_outputs"]:
+        """Return the circuit's expectation values; features are angles in radians.
+
+        **Raises:** `ValueError` with shots and without `rngs.shots`, the key they are drawn with.
+        """
+        if self.shots is None:
+            return self.evaluate(self.weights[...], features)
+        if rngs is None or "shots" not in rngs:
+            raise ValueError(
+                f"the circuit is evaluated with {self.shots} shots, which take a key: give "
+                "nnx.Rngs(shots=key), or Model.apply its key"
+            )
+        return self.evaluate(rngs.shots(), self.weights[...], features)
+
+
+def build_middle(
+    config: ModelConfig, circuit: Circuit, *, rngs: nnx.Rngs, shots: int | None = None
+) -> nnx.Module | None:
+    """Return the middle of a model, None for `none`; see `ModelConfig.middle`.
+
+    **Arguments:**
+
+    - `circuit`: `build_circuit(config.circuit)`.
+    - `shots`: see `QuantumLayer`; no effect on classical middles.
+
+    **Raises:** `ConfigurationError` if the circuit has no such variant or control.
+    """
+    if config.middle == "none":
+        return None
+    if config.middle not in CIRCUIT_MIDDLES:
+        return build_control(config.middle, circuit, rngs=rngs)
+    return QuantumLayer(
+        _variant(config.middle, circuit),
+        config.circuit.engine,
+        rngs=rngs,
+        shots=shots,
+        frozen=config.middle == "frozen",
+    )
+
+
+def build_middle_circuit(config: ModelConfig) -> Circuit | None:
+    """Return the circuit that the model evaluates, variant and noise included.
+
+    None where the middle is classical.
+
+    **Raises:** `ConfigurationError` as `build_circuit` and `build_middle`.
+    """
+    if config.middle not in CIRCUIT_MIDDLES:
+        return None
+    return _variant(config.middle, build_circuit(config.circuit))
+
+
+def _variant(middle: str, circuit: Circuit) -> Circuit:
+    try:
+        if middle == "unentangled":
+            return without_entanglement(circuit)
+        return product_of_rotations(circuit) if middle == "product" else circuit
+    except CircuitError as error:
+        raise ConfigurationError(f"model.middle '{middle}': {error}") from error
+
+
+def build_circuit(config: CircuitConfig) -> Circuit:
+    """Return the configured circuit, from the library or from `package.module:function`.
+
+    It has the configured noise.
+
+    **Raises:** `ConfigurationError` if the name cannot be imported or returns no `Circuit`, or if
+    the circuit does not take the asked number of qubits or layers, or the chosen parts.
+    """
+    factory = CIRCUITS.get(config.name) or _import_factory(config.name)
+    arguments = {
+        "num_qubits": config.num_qubits,
+        "num_layers": config.num_layers,
+        **config.parts(),
+    }
+    try:
+        inspect.signature(factory).bind(**arguments)
+        circuit = factory(**arguments)
+    except (TypeError, ValueError, CircuitError) as error:
+        raise ConfigurationError(
+            f"model.circuit: {config.name!r} does not accept "
+            f"{', '.join(f'{key}={value}' for key, value in arguments.items())}: {error}"
+        ) from error
+    if not isinstance(circuit, Circuit):
+        raise ConfigurationError(
+            f"model.circuit.name: {config.name!r} returned {type(circuit).__name__}; expected "
+            "hqnn_jax.circuits.Circuit (make one with Circuit.from_function)"
+        )
+    noise = None if config.noise is None else noise_model(config.noise)
+    return circuit if noise is None else circuit.with_noise(noise)
+
+
+def _import_factory(name: str) -> Callable[..., Circuit]:
+    module, _, attribute = name.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(
+            f"model.circuit.name: cannot import {attribute!r} from {module!r}: {error}; expected "
+            "`package.module:function` importable from the current folder"
+        ) from error
+    return factory
+
+
+def noise_model(config: NoiseConfig) -> NoiseModel | None:
+    """Return the noise of a circuit, None where every strength is zero.
+
+    After each gate: depolarizing on its qubits together, then amplitude damping on each of them.
+    """
+    damping = (amplitude_damping(config.amplitude_damping),) if config.amplitude_damping else ()
+    one_qubit = (depolarizing(config.one_qubit),) if config.one_qubit else ()
+    two_qubit = (depolarizing(config.two_qubit, 2),) if config.two_qubit else ()
+    noise = NoiseModel(
+        one_qubit=(*one_qubit, *damping),
+        two_qubit=(*two_qubit, *damping),
+        readout=ReadoutError(config.readout, config.readout) if config.readout else None,
+    )
+    return None if noise.is_trivial else noise

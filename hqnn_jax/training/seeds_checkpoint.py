@@ -1,0 +1,84 @@
+"""The checkpoint of seeds that are trained together: one file, replaced now and then."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from hqnn_jax.files import write_atomically
+
+_INTERVAL_SECONDS = 30.0
+"""Less is not worth a write, and no more is lost by a kill."""
+
+
+class SeedsCheckpoint:
+    """Arrays and notes of a training that may be killed; kept in one file, written atomically."""
+
+    def __init__(self, path: Path, *, interval: float = _INTERVAL_SECONDS):
+        """Name the file; it is written at most once in `interval` seconds."""
+        self._path = path
+        self._interval = interval
+        self._written = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether the last write is long enough ago."""
+        return time.monotonic() - self._written >= self._interval
+
+    def save(self, arrays: PyTree, notes: dict[str, Any]) -> None:
+        """Replace the file; `notes` are JSON."""
+        leaves = [_plain(leaf) for leaf in jax.tree.leaves(arrays)]
+        buffer = io.BytesIO()
+        np.savez(
+            buffer,
+            allow_pickle=False,
+            notes=np.asarray(json.dumps(notes)),
+            **{str(number): leaf for number, leaf in enumerate(leaves)},
+        )
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._path, buffer.getvalue())
+        self._written = time.monotonic()
+
+    def restore(self, like: PyTree) -> tuple[PyTree, dict[str, Any]] | None:
+        """Return arrays with the structure of `like`, and the notes; None where there are none.
+
+        A damaged file, or one of other shapes, counts as none: training starts anew.
+        """
+        structure = jax.tree.structure(like)
+        try:
+            with np.load(self._path, allow_pickle=False) as stored:
+                notes: dict[str, Any] = json.loads(str(stored["notes"]))
+                leaves = [stored[str(number)] for number in range(structure.num_leaves)]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+        own = jax.tree.leaves(like)
+        if any(
+            leaf.shape != _plain(template).shape for leaf, template in zip(leaves, own, strict=True)
+        ):
+            return None
+        restored = [_like(leaf, template) for leaf, template in zip(leaves, own, strict=True)]
+        return jax.tree.unflatten(structure, restored), notes
+
+    def delete(self) -> None:
+        """Remove the file, if there is one."""
+        self._path.unlink(missing_ok=True)
+
+
+def _plain(leaf: Any) -> np.ndarray:
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    return np.asarray(leaf)
+
+
+def _like(values: np.ndarray, template: Any) -> jax.Array:
+    if jax.dtypes.issubdtype(template.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(values, impl=jax.random.key_impl(template))
+    return jax.numpy.asarray(values, template.dtype)
