@@ -168,11 +168,10 @@ def _products(
 def _fixed_frequencies(circuit: Circuit) -> Frequencies:
     """The circuit's frequencies, where they are the same for all weights."""
     try:
-        with jax.ensure_compile_time_eval():
-            first, second = (
-                find_frequencies(circuit, circuit.init_weights(jax.random.key(seed)))
-                for seed in range(2)
-            )
+        first, second = (
+            find_frequencies(circuit, circuit.init_weights(jax.random.key(seed)))
+            for seed in range(2)
+        )
     except CircuitError as error:
         raise ConfigurationError(f"model.middle 'fourier': {error}") from error
     if first.degree != second.degree or not np.allclose(first.base, second.base, rtol=1e-4):

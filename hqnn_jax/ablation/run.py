@@ -67,18 +67,18 @@ def run_ablation(
     store = CellStore(folder)
     store.prepare()
     write_atomically(folder / "ablation.yaml", config_text(plan).encode())
-    with stop_requested() as stop:
-        try:
-            if ray is None:
+    try:
+        if ray is None:
+            with stop_requested() as stop:
                 _locally(plan, store, progress, stop, together)
-            else:
-                _on_ray(plan, store, progress, together, ray)
-        except Interrupted as error:
-            done = sum(store.path(arm, seed).exists() for arm, seed in _cells(plan))
-            raise Interrupted(
-                f"{folder}: stopped; {done} of {len(plan.arms) * len(plan.seeds)} cells are kept; "
-                "the same command goes on"
-            ) from error
+        else:
+            _on_ray(plan, store, progress, together, ray)
+    except (Interrupted, KeyboardInterrupt) as error:
+        done = sum(store.path(arm, seed).exists() for arm, seed in _cells(plan))
+        raise Interrupted(
+            f"{folder}: stopped; {done} of {len(plan.arms) * len(plan.seeds)} cells are kept; "
+            "the same command goes on"
+        ) from error
     results = assemble(plan, store)
     write_reports(results, folder)
     return results

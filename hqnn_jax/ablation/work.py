@@ -228,8 +228,8 @@ def _evaluate(
     probabilities = {}
     for split in ("validation", "test"):
         inputs = study.inputs[split]
-        keys = [study.evaluation_key(seed, split) for seed in seeds]
-        key = None if keys[0] is None else jnp.stack(keys)
+        keys = [k for seed in seeds if (k := study.evaluation_key(seed, split)) is not None]
+        key = jnp.stack(keys) if keys else None
         predictor = Predictor.compile(
             of_seeds(predict), variables, inputs, min(options.batch_size, len(inputs)), key
         )

@@ -108,7 +108,7 @@ class _WeightlessAngles:
     def __init__(self, circuit: Circuit) -> None:
         self.function = circuit.angles
         self.positions = circuit.angles.feature_positions()
-        with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+        with jax.enable_x64(True):
             zeros = jnp.zeros(circuit.weights_shape, jnp.float64)
             self.constants = np.asarray(circuit.angles.shared_angles(zeros)).tolist()
 
@@ -150,6 +150,7 @@ class _Reads:
         """Look at a circuit's angles."""
         count, shape = circuit.num_features, circuit.weights_shape
         rng = np.random.default_rng(0)
+        evaluate = jax.jit(jax.vmap(circuit.angles))
         changed = []
         # Somewhere in all of these ranges even a function such as max(x, 0) is not constant.
         for low, high in ((0.2, 2.8), (-2.8, -0.2), (-2.8, 2.8)):
@@ -157,12 +158,8 @@ class _Reads:
             features = np.stack([base, base, 2 * base, *np.where(np.eye(count), other, base)])
             weights = np.broadcast_to(rng.uniform(low, high, shape), (len(features), *shape)).copy()
             weights[1] = rng.uniform(low, high, shape)
-            with jax.ensure_compile_time_eval():
-                angles = np.asarray(
-                    jax.jit(jax.vmap(circuit.angles))(
-                        jnp.asarray(features, jnp.float32), jnp.asarray(weights, jnp.float32)
-                    )
-                )
+            points = (jnp.asarray(values, jnp.float32) for values in (features, weights))
+            angles = np.asarray(evaluate(*points))
             changed.append(~np.isclose(angles[1:], angles[0], rtol=1e-5, atol=1e-6))
         by_weights, by_scale, *by_feature = np.any(changed, axis=0)
         features = np.array(by_feature, bool).reshape(count, -1).T

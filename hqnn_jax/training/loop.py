@@ -133,7 +133,7 @@ def compile_program(
             data.validation_inputs,
             min(evaluation_batch_size, len(data.validation.labels)),
         ),
-        insights=insights and CompiledInsights.compile(insights, state, data),
+        insights=None if insights is None else CompiledInsights.compile(insights, state, data),
         compile_seconds=time.perf_counter() - started,
     )
 

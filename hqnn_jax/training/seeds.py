@@ -101,7 +101,6 @@ def compile_seeds(
         .compile()
     )
     num_seeds = len(states.step)
-    memory = advance.memory_analysis()
     return SeedsProgram(
         advance=advance,
         whole_epochs=whole_epochs,
@@ -118,12 +117,16 @@ def compile_seeds(
             data.validation_inputs,
             min(evaluation_batch_size, len(data.validation.labels)),
         ),
-        insights=insights and CompiledInsights.compile(insights, states, data),
+        insights=None if insights is None else CompiledInsights.compile(insights, states, data),
         compile_seconds=time.perf_counter() - started,
-        memory=memory.temp_size_in_bytes
-        + memory.argument_size_in_bytes
-        + memory.output_size_in_bytes,
+        memory=_memory(advance.memory_analysis()),
     )
+
+
+def _memory(analysis: Any) -> int:
+    """Return the bytes a program takes; 0 where the backend does not say."""
+    parts = ("temp_size_in_bytes", "argument_size_in_bytes", "output_size_in_bytes")
+    return sum(getattr(analysis, part, 0) for part in parts)
 
 
 def _keep_best(best: Variables, candidate: Variables, improved: Bool[Array, "seeds"]) -> Variables:

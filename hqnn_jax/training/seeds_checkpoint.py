@@ -52,14 +52,13 @@ class SeedsCheckpoint:
 
         A damaged file, or one of other shapes, counts as none: training starts anew.
         """
-        structure = jax.tree.structure(like)
+        own, structure = jax.tree.flatten(like)
         try:
             with np.load(self._path, allow_pickle=False) as stored:
                 notes: dict[str, Any] = json.loads(str(stored["notes"]))
-                leaves = [stored[str(number)] for number in range(structure.num_leaves)]
+                leaves = [stored[str(number)] for number in range(len(own))]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
-        own = jax.tree.leaves(like)
         if any(
             leaf.shape != _plain(template).shape for leaf, template in zip(leaves, own, strict=True)
         ):
@@ -80,5 +79,7 @@ def _plain(leaf: Any) -> np.ndarray:
 
 def _like(values: np.ndarray, template: Any) -> jax.Array:
     if jax.dtypes.issubdtype(template.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(values, impl=jax.random.key_impl(template))
+        return jax.random.wrap_key_data(
+            jax.numpy.asarray(values), impl=jax.random.key_impl(template)
+        )
     return jax.numpy.asarray(values, template.dtype)
