@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
-from hqnn_jax.circuits import Circuit
+from hqnn_jax.circuits import Circuit, Inputs
 from hqnn_jax.circuits.analysis.fourier import Frequencies, find_frequencies
 from hqnn_jax.circuits.components import product_state
 from hqnn_jax.errors import CircuitError, ConfigurationError
@@ -167,18 +167,20 @@ def _products(
 
 def _fixed_frequencies(circuit: Circuit) -> Frequencies:
     """The circuit's frequencies, where they are the same for all weights."""
+    mixed = any(inputs == Inputs.FEATURES | Inputs.WEIGHTS for inputs in circuit.angles.inputs)
     try:
-        first, second = (
+        first, *others = (
             find_frequencies(circuit, circuit.init_weights(jax.random.key(seed)))
-            for seed in range(2)
+            for seed in range(2 if mixed else 1)
         )
     except CircuitError as error:
         raise ConfigurationError(f"model.middle 'fourier': {error}") from error
-    if first.degree != second.degree or not np.allclose(first.base, second.base, rtol=1e-4):
-        raise ConfigurationError(
-            f"model.middle 'fourier': the frequencies of circuit '{circuit.name}' depend on its "
-            "weights, so that no fixed series has them; use an embedding whose angles do not"
-        )
+    for other in others:
+        if first.degree != other.degree or not np.allclose(first.base, other.base, rtol=1e-4):
+            raise ConfigurationError(
+                f"model.middle 'fourier': the frequencies of circuit '{circuit.name}' depend on "
+                "its weights, so that no fixed series has them; use an embedding whose do not"
+            )
     return first
 
 

@@ -130,7 +130,7 @@ class Study:
             num_features=num_features,
             num_classes=self.dataset.num_classes,
             key=head_key,
-            **({} if shots is None else {"shots": shots}),
+            shots=shots,
         )
         model, variables = Model.split(module)
         if backbone is not None and self.config.model.backbone.from_run is not None:

@@ -198,5 +198,4 @@ class Task:
 
         `key` is needed where the circuit is evaluated with a finite number of shots.
         """
-        keys = () if key is None else (key,)
-        return jax.nn.softmax(self.model.apply(variables, self.preprocessing(inputs), *keys))
+        return jax.nn.softmax(self.model.apply(variables, self.preprocessing(inputs), key))

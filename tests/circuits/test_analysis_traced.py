@@ -37,5 +37,12 @@ def test_local_effective_dimension_is_that_of_one_fisher_matrix():
     scale = 0.8 * 5000 / (2 * np.pi * np.log(5000))
     np.testing.assert_allclose(found[1], np.log(1 + 4 * scale) / (4 * np.log(scale)), rtol=1e-5)
     assert float(analysis.local_effective_dimension(jnp.zeros((4, 4)), 5000)) == 0
+    with jax.enable_x64(True):
+        for dtype in (jnp.float32, jnp.float64):
+            matrix = jnp.asarray(matrices[2], dtype)
+            single = analysis.local_effective_dimension(matrix, 5000, gamma=0.8)
+            assert single.dtype == dtype
+            tolerance = 1e-12 if dtype == jnp.float64 else 1e-5
+            np.testing.assert_allclose(single, expected[2], rtol=tolerance)
     with pytest.raises(CircuitError, match=r"= 0\.\d+; expected more than 1: take more data"):
         analysis.local_effective_dimension(jnp.eye(4), 10)

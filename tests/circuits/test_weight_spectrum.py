@@ -38,12 +38,12 @@ def shared_weights():
     return make(function, 2, 2, (2, 2))
 
 
-def dense_power(circuit, weights, features, position, period):
+def dense_power(evaluate, weights, features, position, period):
     """Power by multiples of 2π / period, from a grid much finer than needed."""
     size = 24
     grid = np.tile(np.asarray(weights), (size, 1, 1))
     grid[:, *position] += period * np.arange(size) / size
-    outputs = jax.jit(jax.vmap(circuit.to_jax(), (0, None)))(jnp.asarray(grid), features)
+    outputs = evaluate(jnp.asarray(grid), features)
     transform = np.fft.fft(np.asarray(outputs, np.float64), axis=0) / size
     power = np.mean(np.abs(transform) ** 2, axis=(1, 2))
     return np.concatenate([power[:1], power[1 : size // 2] + power[: size // 2 : -1]])
@@ -59,11 +59,12 @@ def test_power_is_that_of_a_dense_grid(noisy):
     frequencies = find_weight_frequencies(circuit)
     assert frequencies.degree == (1, 3, 2, 0)
     np.testing.assert_allclose(frequencies.base, [1, 1, 0.5, 1], rtol=1e-5)
+    evaluate = jax.jit(jax.vmap(circuit.to_jax(), (0, None)))
     power = jax.jit(build_weight_power(circuit, frequencies))
     found = power(weights, features)
     assert found.shape == (4, 4)
     for row, (position, base) in enumerate(zip(np.ndindex(2, 2), frequencies.base, strict=True)):
-        expected = dense_power(circuit, weights, features, position, 2 * np.pi / base)
+        expected = dense_power(evaluate, weights, features, position, 2 * np.pi / base)
         np.testing.assert_allclose(found[row], expected[:4], atol=1e-6)
     moved = weights.at[0, 1].set(0.3)
     again = power(moved, features)

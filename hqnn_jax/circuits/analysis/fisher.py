@@ -245,13 +245,14 @@ def local_effective_dimension(
     Raises:
         CircuitError: γ is not in (0, 1], or κ is not above 1.
     """
-    scale = _checked_resolution(np.array([float(num_data)]), gamma)[0]
+    # Python's numbers keep the dtype of the matrix.
+    scale = float(_checked_resolution(np.array([float(num_data)]), gamma)[0])
     num_weights = fisher.shape[-1]
     trace = jnp.trace(fisher)
     eigenvalues = jnp.linalg.eigvalsh(fisher) * num_weights
     # Rounding gives a singular matrix eigenvalues just below zero.
     eigenvalues = jnp.clip(eigenvalues / jnp.where(trace > 0, trace, 1), 0, None)
-    return jnp.sum(jnp.log1p(scale * eigenvalues)) / (num_weights * np.log(scale))
+    return jnp.sum(jnp.log1p(scale * eigenvalues)) / (num_weights * float(np.log(scale)))
 
 
 def _checked_resolution(sizes: Float[np.ndarray, " sizes"], gamma: float) -> np.ndarray:
