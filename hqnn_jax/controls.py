@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -199,21 +200,22 @@ def build_control(middle: str, circuit: Circuit, *, rngs: nnx.Rngs) -> nnx.Modul
 
     **Raises:** `ConfigurationError` if the circuit has no such control.
     """
-    target = _circuit_deviation(circuit.with_noise(None), rngs.params())
-    inputs = reference_inputs(circuit.num_features)
+    weights_key = rngs.params()
+    num_inputs, num_outputs = circuit.num_features, circuit.num_outputs
+    layer: MatchedLayer | FourierSeries | nnx.Linear
+    forward: Callable[..., Array]
     if middle == "matched":
-        matched = MatchedLayer.for_circuit(circuit, rngs=rngs)
-        factor = _saturating_factor(matched.preactivations(inputs), target)
-        matched.output.kernel[...] = matched.output.kernel[...] * factor
-        return matched
-    if middle == "fourier":
-        series = FourierSeries.for_circuit(circuit, rngs=rngs)
-        factor = _linear_factor(series(inputs), target)
-        series.coefficients[...] = series.coefficients[...] * factor
-        return series
-    linear = nnx.Linear(circuit.num_features, circuit.num_outputs, rngs=rngs)
-    linear.kernel[...] = linear.kernel[...] * _linear_factor(linear(inputs), target)
-    return linear
+        layer = MatchedLayer.for_circuit(circuit, rngs=rngs)
+        last, forward, factor = layer.output.kernel, layer.preactivations, _saturating_factor
+    elif middle == "fourier":
+        layer = FourierSeries.for_circuit(circuit, rngs=rngs)
+        last, forward, factor = layer.coefficients, layer, _linear_factor
+    else:
+        layer = nnx.Linear(num_inputs, num_outputs, rngs=rngs)
+        last, forward, factor = layer.kernel, layer, _linear_factor
+    target = _circuit_deviation(circuit.with_noise(None), weights_key)
+    last[...] = last[...] * factor(forward(reference_inputs(num_inputs)), target)
+    return layer
 
 
 def reference_inputs(num_features: int) -> Float[Array, "256 num_features"]:

@@ -1,0 +1,117 @@
+"""What several seeds in one program cost, compared with one seed, side by side.
+
+    python -m benchmarks.seeds configs/ablation_bloodmnist.yaml --seeds 1,8
+
+Every turn trains each number of seeds for some epochs from their initial states; turns alternate,
+so that other programs on the machine disturb all alike. Compilation is apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine
+from hqnn_jax.ablation.file import load_ablation
+from hqnn_jax.config import Config
+from hqnn_jax.config_loading import load_config, read_yaml
+from hqnn_jax.files import write_atomically
+from hqnn_jax.memory import keep_large_buffers
+from hqnn_jax.progress import Progress
+from hqnn_jax.study import Study
+from hqnn_jax.training.loop import TrainingData
+from hqnn_jax.training.seeds import SeedsProgram, compile_seeds, fit_seeds, stack
+from hqnn_jax.training.step import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """A number of seeds, ready to be trained."""
+
+    study: Study
+    task: Task
+    seeds: tuple[int, ...]
+    data: TrainingData
+    program: SeedsProgram
+
+    @classmethod
+    def of(cls, study: Study, count: int) -> Contender:
+        """Compile the training of the first `count` seeds."""
+        seeds = tuple(range(count))
+        task = study.task(*study.initial_model(0))
+        data = study.training_data_of_seeds(seeds)
+        states = stack([study.initial_state_of(task, seed) for seed in seeds])
+        size = study.config.evaluation.batch_size
+        return cls(study, task, seeds, data, compile_seeds(task, states, data, size))
+
+    def train(self) -> float:
+        """Train all epochs and return the seconds, for all seeds together."""
+        states = stack([self.study.initial_state_of(self.task, seed) for seed in self.seeds])
+        return fit_seeds(
+            self.task, self.program, states, self.data, self.seeds,
+            choose="best", progress=Progress(terminal=False), stop=lambda: False,
+        ).seconds  # fmt: skip
+
+
+def measure(config: Config, counts: Sequence[int], rounds: int) -> dict[str, Any]:
+    """Return the median seconds of every number of seeds, and their ratios to the first."""
+    study = Study.load(config, Progress())
+    contenders = [Contender.of(study, count) for count in counts]
+    for contender in contenders:
+        contender.train()  # warm-up
+    seconds = [[contender.train() for contender in contenders] for _ in range(rounds)]
+    medians = [statistics.median(column) for column in zip(*seconds, strict=True)]
+    ratios = [
+        statistics.median(turn[index] / turn[0] for turn in seconds) for index in range(len(counts))
+    ]
+    return {
+        "machine": machine.describe(),
+        "epochs": config.training.epochs,
+        "rounds": rounds,
+        "rows": [
+            {
+                "seeds": count,
+                "seconds": median,
+                "ratio": ratio,
+                "compile_seconds": contender.program.compile_seconds,
+                "memory_bytes": contender.program.memory,
+            }
+            for count, median, ratio, contender in zip(
+                counts, medians, ratios, contenders, strict=True
+            )
+        ],
+    }
+
+
+def main() -> None:
+    """Measure a configuration and write what was found."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.seeds")
+    parser.add_argument("config", type=Path)
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    parser.add_argument("--seeds", default="1,8")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    keep_large_buffers()
+    if "ablation" in read_yaml(options.config):
+        config = load_ablation(options.config, options.overrides).base()
+    else:
+        config = load_config(options.config, options.overrides)
+    counts = [int(count) for count in options.seeds.split(",")]
+    found = {"config": options.config.stem, **measure(config, counts, options.rounds)}
+    for row in found["rows"]:
+        print(
+            f"{row['seeds']:3} seeds: {row['seconds']:.2f} s, {row['ratio']:.2f} times "
+            f"{counts[0]}; compiled in {row['compile_seconds']:.1f} s"
+        )
+    if options.out is not None:
+        write_atomically(options.out, (json.dumps(found, indent=2) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()
