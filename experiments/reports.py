@@ -8,7 +8,7 @@ from pathlib import Path
 from hqnn_jax.config import Config
 from hqnn_jax.evaluation.published import Published
 from hqnn_jax.evaluation.report import write_report
-from hqnn_jax.models import build_circuit
+from hqnn_jax.middles import build_middle_circuit
 
 
 def published_figures(config: Config) -> Published | None:
@@ -20,7 +20,6 @@ def published_figures(config: Config) -> Published | None:
 
 def write_run_report(path: Path, config: Config) -> Path:
     """Write `report.html` into the folder of a finished run and return its path."""
-    figure = None
-    if config.model.middle == "quantum":
-        figure = build_circuit(config.model.circuit).draw()
+    circuit = build_middle_circuit(config.model)
+    figure = None if circuit is None else circuit.draw()
     return write_report(path, circuit_figure=figure, published=published_figures(config))

@@ -51,7 +51,7 @@ def write_report(
             run=run,
             metrics=run.metrics,
             dataset=run.metrics["dataset"],
-            model=_describe_model(run.config.model),
+            model=describe_model(run.config.model),
             splits=SPLITS,
             scalar_metrics=SCALAR_METRICS,
             class_metrics=CLASS_METRICS,
@@ -86,7 +86,7 @@ def compare_runs(run_dirs: Sequence[Path], out: Path) -> Path:
         {
             "run": run,
             "link": _link(run.files.report, out),
-            "model": _describe_model(run.config.model),
+            "model": describe_model(run.config.model),
         }
         for run in runs
     ]
@@ -100,12 +100,18 @@ def compare_runs(run_dirs: Sequence[Path], out: Path) -> Path:
     return out
 
 
-def _describe_model(model: ModelConfig) -> dict[str, str]:
+def describe_model(model: ModelConfig) -> dict[str, str]:
+    """Return what tables say of a model: its backbone and its middle."""
     circuit = model.circuit
+    size = f"{circuit.name}, {circuit.num_qubits} qubits, {circuit.num_layers} layers"
     middle = {
-        "quantum": f"circuit {circuit.name}, {circuit.num_qubits} qubits, "
-        f"{circuit.num_layers} layers",
+        "quantum": f"circuit {size}",
+        "frozen": f"circuit {size}, random and not trained",
+        "unentangled": f"circuit {size}, without entangling gates",
+        "product": f"one rotation per qubit in place of the circuit {size}",
         "matched": "matched classical layer",
+        "fourier": f"Fourier series with the frequencies of the circuit {size}",
+        "linear": "linear layer",
         "none": "no middle layer",
     }[model.middle]
     backbone = f"{model.backbone.name} at {model.backbone.image_size} px"
@@ -208,7 +214,7 @@ def _figures(run: FinishedRun, circuit_figure: Figure | None) -> list[dict[str, 
     if run.explanations is not None:
         figures.append(_explanations_figure(run, run.explanations))
     if circuit_figure is not None:
-        middle = _describe_model(run.config.model)["middle"]
+        middle = describe_model(run.config.model)["middle"]
         figures.append(_figure("Circuit", f"The {middle}.", circuit_figure))
     return figures
 

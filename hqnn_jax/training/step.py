@@ -148,7 +148,10 @@ class Task:
         # A short memory first, so that the initial values are forgotten (as in TensorFlow's EMA).
         decay = jnp.minimum(self.training.average_decay, (1.0 + state.step) / (10.0 + state.step))
         return jax.tree.map(
-            lambda old, new: decay * old + (1.0 - decay) * new, state.average, variables
+            # In this form what is not trained stays as it is, to the last bit.
+            lambda old, new: old + (1.0 - decay) * (new - old),
+            state.average,
+            variables,
         )
 
     def train_epoch(

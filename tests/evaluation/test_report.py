@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from hqnn_jax.config import MIDDLE_NAMES, ModelConfig
 from hqnn_jax.errors import ConfigurationError, RunFolderError
 from hqnn_jax.evaluation.published import Published
-from hqnn_jax.evaluation.report import compare_runs, write_report
+from hqnn_jax.evaluation.report import compare_runs, describe_model, write_report
 
 PUBLISHED = Published(
     title="A paper <about> cells",
@@ -331,3 +332,11 @@ def test_binary_runs_have_a_report(make_run):
 
     _edit(run, keep_two)
     assert len(_page(write_report(run)).values("img", "src")) == 6
+
+
+def test_every_middle_has_a_description():
+    texts = set()
+    for middle in MIDDLE_NAMES:
+        config = ModelConfig.model_validate({"backbone": {"name": "compact"}, "middle": middle})
+        texts.add(describe_model(config)["middle"])
+    assert len(texts) == len(MIDDLE_NAMES)
