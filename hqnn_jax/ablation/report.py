@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hqnn_jax.ablation import axis_figures, epoch_figures, figures, tables
-from hqnn_jax.ablation.results import AblationResults
+from hqnn_jax.ablation.results import AblationResults, ArmResult
 from hqnn_jax.errors import RunFolderError
 from hqnn_jax.evaluation import formatting, plots
 from hqnn_jax.evaluation.document import Document, Section, write_document
@@ -49,7 +49,7 @@ def write_reports(results: AblationResults, folder: Path) -> Path:
         ) from error
     arms, comparisons = tables.arm_records(results), tables.comparison_records(results)
     columns = list(dict.fromkeys(column for record in arms for column in record))
-    study = json.dumps(describe(results), indent=1, ensure_ascii=False, allow_nan=False)
+    study = json.dumps(describe(results), ensure_ascii=False, allow_nan=False)
     texts = {
         "arms.csv": tables.to_csv(columns, arms),
         "comparisons.csv": tables.to_csv(tables.COMPARISON_COLUMNS, comparisons),
@@ -73,7 +73,11 @@ def write_reports(results: AblationResults, folder: Path) -> Path:
 
 
 def describe(results: AblationResults) -> dict[str, Any]:
-    """Return everything that was found, ready for JSON; NaN and infinity become None."""
+    """Return everything that was found, ready for JSON; NaN and infinity become None.
+
+    The history of an arm is name -> values of every epoch, for each seed, with 7 digits; where an
+    earlier arm was the same training, it is that one's name.
+    """
     content = {
         field.name: getattr(results, field.name)
         for field in dataclasses.fields(results)
@@ -87,8 +91,30 @@ def describe(results: AblationResults) -> dict[str, Any]:
         }
         for arm in results.arms
     ]
+    different: list[ArmResult] = []
+    for arm, described in zip(results.arms, arms, strict=True):
+        same = next((other for other in different if other.history == arm.history), None)
+        described["history"] = _columns(arm) if same is None else same.name
+        if same is None:
+            different.append(arm)
     plain: dict[str, Any] = _plain({**content, "comparisons": results.comparisons, "arms": arms})
     return plain
+
+
+def _columns(arm: ArmResult) -> dict[str, list[list[float]]]:
+    """Return the records of an arm's history by name: values of each epoch, for each seed."""
+    columns: dict[str, list[list[float]]] = {}
+    for index, seed in enumerate(arm.seeds):
+        for record in arm.history:
+            if record["seed"] != seed:
+                continue
+            rates = {f"learning_rate/{k}": v for k, v in record.get("learning_rate", {}).items()}
+            for name, value in {**record, **rates}.items():
+                if name in ("seed", "epoch", "learning_rate"):
+                    continue
+                rows = columns.setdefault(name, [[] for _ in arm.seeds])
+                rows[index].append(float(f"{value:.7g}"))
+    return columns
 
 
 def sections(results: AblationResults, forest: Figure) -> tuple[Section, ...]:

@@ -162,6 +162,23 @@ def test_csv_files_hold_every_digit(folder, results):
         assert int(record["only_reference_right"]) == comparison.only_reference_right
 
 
+def assert_history(found, arm):
+    for seed, values in enumerate(found["validation_loss"]):
+        own = [record["validation_loss"] for record in arm.history if record["seed"] == seed]
+        np.testing.assert_allclose(values, own, rtol=1e-6)
+    assert len(found["validation_loss"]) == len(arm.seeds)
+    assert found["learning_rate/circuit"][0][0] == 1e-3
+
+
+def test_the_history_of_one_training_is_written_once():
+    results = factory.noise(seeds=2)
+    history = results.arms[0].history
+    shared = tuple(dataclasses.replace(arm, history=list(history)) for arm in results.arms)
+    first, *others = describe(dataclasses.replace(results, arms=shared))["arms"]
+    assert_history(first["history"], results.arms[0])
+    assert [arm["history"] for arm in others] == [first["name"]] * len(others)
+
+
 def test_the_study_file_holds_everything_but_predictions(folder, results):
     text = (folder / "study.json").read_text(encoding="utf-8")
     study = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
@@ -172,7 +189,7 @@ def test_the_study_file_holds_everything_but_predictions(folder, results):
     arm = study["arms"][3]
     assert "predicted" not in arm
     assert arm["test"]["macro_f1"] == list(results.arms[3].test["macro_f1"])
-    assert arm["history"] == [dict(record) for record in results.arms[3].history]
+    assert_history(arm["history"], results.arms[3])
     differences = study["comparisons"]["frozen"]["differences"]
     assert differences == list(results.comparisons["frozen"].differences)
 
