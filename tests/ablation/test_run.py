@@ -148,7 +148,8 @@ def test_conditions_are_evaluated_on_one_trained_circuit(plan, tmp_path, trained
 
 def test_a_growing_circuit_is_trained_alone(plan, tmp_path):
     growth = "model.circuit.growth={axis: layers, maximum: 3, patience: 1, min_improvement: 9}"
-    arguments = ("middle=quantum", "training.epochs=3", growth, "shots=exact,5")
+    last = "evaluation.checkpoint=last"  # of two layers and one more
+    arguments = ("middle=quantum", "training.epochs=3", growth, last, "shots=exact,5")
     results = run_ablation(plan(*arguments), tmp_path / "out", QUIET)
     assert [arm.parameters["circuit"] for arm in results.arms] == [6, 6]
     assert results.arms[0].test != results.arms[1].test
@@ -276,6 +277,7 @@ def test_a_killed_ablation_goes_on_beside_another_process(file, tmp_path):
     assert (out / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_a_ray_cluster_gives_the_same_cells(plan, tmp_path):
     pytest.importorskip("ray")
     arguments = ("middle=quantum",)

@@ -9,11 +9,18 @@ import pytest
 from hqnn_jax.errors import TrainingError
 from hqnn_jax.progress import Progress
 from hqnn_jax.run_folder import RunFolder
+from hqnn_jax.training import loop
 from hqnn_jax.training.checkpoints import Checkpoints
 from hqnn_jax.training.loop import Interrupted, compile_program, fit
-from tests.training.conftest import assert_same
+from tests.training.conftest import assert_same, norm_of_difference
 
 DESCRIPTION = {"seed": 0}
+
+
+@pytest.fixture(autouse=True)
+def step_by_step(monkeypatch):
+    """Dispatch every step, as for images on CPU, so that training can be stopped in mid-epoch."""
+    monkeypatch.setattr(loop, "runs_whole_epochs", lambda data: False)
 
 
 class Run:
@@ -80,6 +87,21 @@ def test_a_stopped_and_resumed_run_is_bitwise_an_uninterrupted_one(
     assert_same(resumed, expected)
     assert parts.history() == whole.history()
     assert len(parts.history()) == 4
+
+
+def test_epochs_that_are_one_program_resume_bitwise_too(small_study, tmp_path, monkeypatch):
+    """Features on CPU, and everything on accelerators."""
+    study = small_study(**OPTIONS)
+    steps = Run(study, tmp_path / "steps")()
+    monkeypatch.setattr(loop, "runs_whole_epochs", lambda data: True)
+    whole = Run(study, tmp_path / "whole")
+    expected = whole()
+    assert norm_of_difference(expected.variables, steps.variables) < 1e-4
+    stopped = Run(study, tmp_path / "stopped")
+    with pytest.raises(Interrupted, match="after epoch 2"):
+        stopped(stop_after=3)
+    assert_same(expected, stopped())
+    assert stopped.history() == whole.history()
 
 
 def test_an_epoch_without_its_checkpoint_is_trained_and_recorded_again(small_study, tmp_path):
