@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from experiments import command_help
 from hqnn_jax.ablation.axes import AXES
 from hqnn_jax.config import (
     ANSATZ_NAMES,
@@ -44,96 +45,8 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 run failed or stopped, 2 wrong usage or configuration.",
 )
 
-RUN_HELP = """Train a model and write its report.
 
-Examples:
-
-    python -m experiment run configs/quickstart.yaml
-
-    python -m experiment run configs/bloodmnist_compact.yaml dataset.data_dir=DATA seeds=3
-
-    python -m experiment run configs/quickstart.yaml training.epochs=2 --out runs/short
-
-    python -m experiment run runs/short/config.yaml --out runs/short --resume
-
-A run folder's config.yaml repeats that run. KEY=VALUE changes any key of the configuration.
-"""
-
-EVALUATE_HELP = """Evaluate the stored checkpoints of a finished run again, also on other datasets.
-
-Examples:
-
-    python -m experiment evaluate runs/short --data-dir DATA
-
-    python -m experiment evaluate runs/pbc --cross configs/cross/pbc_to_blood_cell_images.yaml
-
-A file for --cross names a dataset and which of its classes is which class of the model; its keys
-are those of evaluation.cross_datasets. What a run was evaluated on stays part of its evaluation.
-"""
-
-REPORT_HELP = """Write the report of a finished run again, or compare several runs on one page.
-
-Examples:
-
-    python -m experiment report runs/short
-
-    python -m experiment report runs/quantum runs/matched --out comparison.html
-"""
-
-PAPER_HELP = f"""Reproduce a paper: every run its tables and figures need, and one report of them.
-
-Papers: {", ".join(PAPER_NAMES)}.
-
-Examples:
-
-    python -m experiment paper hqcnn2025 dataset.data_dir=DATA
-
-    python -m experiment paper lean2025 --small
-
-    python -m experiment paper lean2025 --arms cnn,hybrid
-
-    python -m experiment paper aml2026 --config configs/papers/aml2026_aml_cytomorphology.yaml
-
-The same command goes on where an earlier one was stopped; finished runs are kept. KEY=VALUE changes
-a key in every run. --small takes a minute or two and trains on synthetic cells.
-"""
-
-ABLATE_HELP = f"""Compare arms over many seeds, with intervals, tests and a verdict.
-
-Examples:
-
-    python -m experiment ablate configs/ablation_bloodmnist.yaml
-
-    python -m experiment ablate configs/quickstart.yaml middle=quantum,matched,none seeds=10
-
-    python -m experiment ablate configs/quickstart.yaml qubits=2,4 layers=1,2,3 seeds=5
-
-    python -m experiment ablate configs/ablation_bloodmnist.yaml --ray auto --together 5
-
-AXIS=V1,V2,… is one of {", ".join(AXES)}, or any key of the configuration; the first arm is the
-reference unless ablation.reference names another. KEY=VALUE changes a key in every arm. All seeds
-of an arm are trained in one program. The same command goes on where an earlier one was stopped, and
-several processes may share the work. Middles: {", ".join(MIDDLE_NAMES)}.
-"""
-
-BENCH_HELP = """Time the circuit engines against other simulators, after checking that all agree.
-
-Examples:
-
-    python -m experiment bench
-
-    python -m experiment bench --quick
-
-    python -m experiment bench --circuits sel12x3,radhi2025-8x4 --batch 1,64 --peers tensorcircuit
-
-Peers that are not installed are named and left out; they are the extra `peers` of this package.
-Circuits are NAME or NAME-QUBITSxLAYERS, `sel` is short for strongly_entangling. A peer of your own
-is package.module:function, which takes a Circuit and returns a function of (weights, features) for
-JAX, or an object like benchmarks.contenders.EagerSimulator. End other programs first.
-"""
-
-
-@app.command("run", help=RUN_HELP)
+@app.command("run", help=command_help.RUN_HELP)
 def run_command(
     config: Annotated[Path, typer.Argument(help="YAML file, e.g. configs/quickstart.yaml.")],
     overrides: Annotated[
@@ -165,7 +78,7 @@ def run_command(
     _print_summary(folder.path)
 
 
-@app.command("evaluate", help=EVALUATE_HELP)
+@app.command("evaluate", help=command_help.EVALUATE_HELP)
 def evaluate_command(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     data_dir: Annotated[
@@ -222,7 +135,7 @@ def _evaluated_again(finished: FinishedRun, data_dir: Path | None, cross: Sequen
     return finished.config.model_copy(update={"dataset": dataset, "evaluation": evaluation})
 
 
-@app.command("report", help=REPORT_HELP)
+@app.command("report", help=command_help.REPORT_HELP)
 def report_command(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs.")],
     out: Annotated[Path, typer.Option(help="Page to write when several runs are compared.")] = Path(
@@ -240,7 +153,7 @@ def report_command(
     print(write_run_report(runs[0], load_run(runs[0]).config))
 
 
-@app.command("paper", help=PAPER_HELP)
+@app.command("paper", help=command_help.PAPER_HELP)
 def paper_command(
     name: Annotated[str, typer.Argument(help="Which paper.")],
     overrides: Annotated[
@@ -271,7 +184,7 @@ def paper_command(
         raise typer.Exit(1)
 
 
-@app.command("ablate", help=ABLATE_HELP)
+@app.command("ablate", help=command_help.ABLATE_HELP)
 def ablate_command(
     config: Annotated[Path, typer.Argument(help="YAML file, of an ablation or of a run.")],
     arguments: Annotated[
@@ -307,7 +220,7 @@ def ablate_command(
     print(f"report: {out / 'report.html'}")
 
 
-@app.command("bench", help=BENCH_HELP)
+@app.command("bench", help=command_help.BENCH_HELP)
 def bench_command(
     circuits: Annotated[str | None, typer.Option(help="Circuits, comma-separated.")] = None,
     batch: Annotated[str | None, typer.Option(help="Batch sizes, comma-separated.")] = None,
