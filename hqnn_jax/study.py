@@ -27,7 +27,12 @@ from hqnn_jax.models import (
     parameter_groups,
 )
 from hqnn_jax.progress import Progress
-from hqnn_jax.trained_backbone import origin_config, trained_backbone, with_backbone
+from hqnn_jax.trained_backbone import (
+    check_trained_backbone,
+    origin_config,
+    trained_backbone,
+    with_backbone,
+)
 from hqnn_jax.training.features import backbone_features
 from hqnn_jax.training.insights import Insights
 from hqnn_jax.training.loop import TrainingData
@@ -56,6 +61,9 @@ class Study:
         `DataError` and `PretrainedWeightsError` for what cannot be read.
         """
         check_model(config.model)
+        backbone = config.model.backbone
+        if backbone.from_run is not None:
+            check_trained_backbone(backbone.from_run, backbone)
         if like is not None and like.config.dataset == config.dataset:
             dataset = like.dataset
         else:

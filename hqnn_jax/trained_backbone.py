@@ -45,9 +45,7 @@ def trained_backbone(run: Path, config: BackboneConfig, fresh: Variables) -> Var
     missing or damaged; `PretrainedWeightsError` if its backbone is another one or was never
     trained; `ConfigurationError` if its `config.yaml` is unusable.
     """
-    stored = _finished_config(run)
-    _require_trained(run, stored.model.backbone)
-    _require_same(run, stored.model.backbone, config)
+    stored = check_trained_backbone(run, config)
     which = ".average" if stored.training.average_decay > 0 else ".variables"
     wanted = _stored_names(fresh, which)
     leaves = _read_leaves(_evaluated_checkpoint(run, stored), set(wanted.values()))
@@ -57,6 +55,17 @@ def trained_backbone(run: Path, config: BackboneConfig, fresh: Variables) -> Var
         return jnp.asarray(leaves[wanted[path]], leaf.dtype)
 
     return jax.tree_util.tree_map_with_path(filled, fresh)
+
+
+def check_trained_backbone(run: Path, config: BackboneConfig) -> Config:
+    """Check that a run has trained such a backbone, without reading it; returns its configuration.
+
+    **Raises:** as `trained_backbone`.
+    """
+    stored = _finished_config(run)
+    _require_trained(run, stored.model.backbone)
+    _require_same(run, stored.model.backbone, config)
+    return stored
 
 
 def origin_config(config: BackboneConfig) -> BackboneConfig:

@@ -94,12 +94,12 @@ class Plan:
         (for example a circuit no classical layer matches).
         """
         ablation = file.ablation
+        arms, axes = _listed_arms(file) if ablation.arms else _arms_of_axes(file)
         if ablation.tests and file.seeds < 2:
             raise ConfigurationError(
                 f"ablation: tests need at least 2 seeds, got seeds={file.seeds}; set seeds=10, or "
                 "ablation.tests=false for means alone"
             )
-        arms, axes = _listed_arms(file) if ablation.arms else _arms_of_axes(file)
         _require_different(arms)
         arms = _with_references(arms, ablation, axes)
         _check_models(arms)
