@@ -25,7 +25,7 @@ from hqnn_jax.memory import keep_large_buffers
 from hqnn_jax.progress import Progress
 from hqnn_jax.study import Study
 from hqnn_jax.training.loop import TrainingData
-from hqnn_jax.training.seeds import SeedsProgram, compile_seeds, fit_seeds, stack
+from hqnn_jax.training.seeds import SeedsProgram, compile_seeds, fit_seeds
 from hqnn_jax.training.step import Task
 
 
@@ -45,13 +45,13 @@ class Contender:
         seeds = tuple(range(count))
         task = study.task(*study.initial_model(0))
         data = study.training_data_of_seeds(seeds)
-        states = stack([study.initial_state_of(task, seed) for seed in seeds])
+        states = study.initial_states_of(task, seeds)
         size = study.config.evaluation.batch_size
         return cls(study, task, seeds, data, compile_seeds(task, states, data, size))
 
     def train(self) -> float:
         """Train all epochs and return the seconds, for all seeds together."""
-        states = stack([self.study.initial_state_of(self.task, seed) for seed in self.seeds])
+        states = self.study.initial_states_of(self.task, self.seeds)
         return fit_seeds(
             self.task, self.program, states, self.data, self.seeds,
             choose="best", progress=Progress(terminal=False), stop=lambda: False,

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Int, Key
 
 from hqnn_jax.config import BackboneConfig, Config, ModelConfig
 from hqnn_jax.data.dataset import SPLIT_NAMES, ImageDataset, Split, class_weights
@@ -115,7 +115,9 @@ class Study:
         """Return how many epochs a number of optimiser steps is."""
         return step / self.steps_per_epoch
 
-    def initial_model(self, seed: int, *, shots: int | None = None) -> tuple[Model, Variables]:
+    def initial_model(
+        self, seed: int | Int[Array, ""], *, shots: int | None = None
+    ) -> tuple[Model, Variables]:
         """Return the structure and the initial variables of one seed.
 
         With `shots`, the circuit's outputs are estimates from as many measurements.
@@ -185,7 +187,9 @@ class Study:
         """Return what is measured after every epoch; None where nothing is asked for."""
         return Insights.of(self.config, task) if self.config.training.insights else None
 
-    def initial_state(self, task: Task, variables: Variables, seed: int) -> TrainState:
+    def initial_state(
+        self, task: Task, variables: Variables, seed: int | Int[Array, ""]
+    ) -> TrainState:
         """Return the training state of one seed before its first step."""
         return initial_state(
             variables,
@@ -195,9 +199,13 @@ class Study:
             keep_average=self.config.training.average_decay > 0,
         )
 
-    def initial_state_of(self, task: Task, seed: int) -> TrainState:
+    def initial_state_of(self, task: Task, seed: int | Int[Array, ""]) -> TrainState:
         """Return the training state of a seed, from its own initial variables."""
         return self.initial_state(task, self.initial_model(seed)[1], seed)
+
+    def initial_states_of(self, task: Task, seeds: Sequence[int]) -> TrainState:
+        """Return the same for several seeds, with a leading seed axis; the model is built once."""
+        return jax.vmap(lambda seed: self.initial_state_of(task, seed))(jnp.asarray(seeds))
 
     def training_data(self, seed: int) -> TrainingData:
         """Put training and validation examples on the device, as one seed sees them."""

@@ -33,7 +33,6 @@ from hqnn_jax.training.seeds import (
     compile_seeds,
     fit_seeds,
     name_seeds,
-    stack,
 )
 from hqnn_jax.training.seeds_checkpoint import SeedsCheckpoint
 from hqnn_jax.training.step import Task
@@ -107,11 +106,10 @@ class Worker:
             yield self._chunk(work, study, task, programs[len(seeds)], seeds)
 
     def _compile(self, study: Study, task: Task, seeds: Sequence[int]) -> SeedsProgram:
-        states = stack([study.initial_state_of(task, seed) for seed in seeds])
         with self.progress.task("compiling"):
             return compile_seeds(
                 task,
-                states,
+                study.initial_states_of(task, seeds),
                 study.training_data_of_seeds(seeds),
                 study.config.evaluation.batch_size,
                 study.insights(task),
@@ -125,7 +123,7 @@ class Worker:
         trained = fit_seeds(
             task,
             program,
-            stack([study.initial_state_of(task, seed) for seed in seeds]),
+            study.initial_states_of(task, seeds),
             study.training_data_of_seeds(seeds),
             seeds,
             choose=study.config.evaluation.checkpoint,

@@ -74,11 +74,6 @@ class TrainedSeeds:
     seconds: float
 
 
-def stack(states: Sequence[TrainState]) -> TrainState:
-    """Return the states of several seeds as one with a leading seed axis."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-
-
 def compile_seeds(
     task: Task,
     states: TrainState,
@@ -88,7 +83,7 @@ def compile_seeds(
 ) -> SeedsProgram:
     """Compile the functions of a task for the shapes of `states` and `data`.
 
-    Both have a leading seed axis (`stack`, `Study.training_data_of_seeds`).
+    Both have a leading seed axis (`Study.initial_states_of`, `Study.training_data_of_seeds`).
     """
     started = time.perf_counter()
     assert isinstance(data.train, Examples)

@@ -16,7 +16,7 @@ from hqnn_jax.stages import Stages
 from hqnn_jax.study import Study
 from hqnn_jax.training.loop import Interrupted
 from hqnn_jax.training.prediction import Predictor, of_seeds
-from hqnn_jax.training.seeds import compile_seeds, fit_seeds, name_seeds, stack
+from hqnn_jax.training.seeds import compile_seeds, fit_seeds, name_seeds
 from hqnn_jax.training.seeds_checkpoint import SeedsCheckpoint
 from tests.training.conftest import assert_same
 
@@ -68,7 +68,7 @@ class Together:
         self.program = compile_seeds(self.task, self.states(), self.data, 16)
 
     def states(self):
-        return stack([self.study.initial_state_of(self.task, seed) for seed in self.seeds])
+        return self.study.initial_states_of(self.task, self.seeds)
 
     def fit(self, choose="best", stop=lambda: False, checkpoint=None, program=None):
         return fit_seeds(
