@@ -104,10 +104,11 @@ class CellStore:
                 f"{self.folder}: the folder is not empty and holds no ablation; choose another "
                 "--out"
             )
-        if self._manifest.exists() and self._read_manifest() != version:
-            found = self._read_manifest().get("hqnn_jax", "an unknown version")
+        found = self._read_manifest() if self._manifest.exists() else version
+        if found != version:
             raise RunFolderError(
-                f"{self.folder}: holds an ablation of hqnn_jax {found}, this is "
+                f"{self.folder}: holds an ablation of hqnn_jax "
+                f"{found.get('hqnn_jax', 'an unknown version')}, this is "
                 f"{hqnn_jax.__version__}; its cells could not be compared with new ones: choose "
                 "another --out"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
-from pydantic import JsonValue
+from pydantic import JsonValue  # noqa: F401 - the run-time check of Settings looks it up here
 
 from hqnn_jax.ablation.axes import settings_of, updated, written
 from hqnn_jax.config import Config
@@ -55,12 +56,13 @@ class Arm:
     config: Config
     reference: str | None = None
 
-    @property
+    # Cached: the weights a backbone starts from are read to be hashed.
+    @functools.cached_property
     def key(self) -> str:
         """Name of its cells: a hash of the configuration and of the weights it starts from."""
         return _hash(self.config.model_dump(mode="json", exclude=_NOT_OF_A_CELL), self.config)
 
-    @property
+    @functools.cached_property
     def training_key(self) -> str:
         """Arms of one training key are the same model, evaluated under different conditions."""
         excluded = {**_NOT_OF_A_CELL, "evaluation": {"noise": True, "shots": True}}
@@ -107,8 +109,8 @@ class Plan:
 
 
 def _listed_arms(file: AblationFile) -> tuple[list[Arm], dict[str, tuple[str, ...]]]:
-    arms = [_arm(file, label, {}, settings) for label, settings in file.ablation.arms.items()]
-    return arms, {}
+    listed = file.ablation.arms.items()
+    return [_arm(file, label, {}, _resolved(settings)) for label, settings in listed], {}
 
 
 def _arms_of_axes(file: AblationFile) -> tuple[list[Arm], dict[str, tuple[str, ...]]]:
@@ -128,10 +130,7 @@ def _arms_of_axes(file: AblationFile) -> tuple[list[Arm], dict[str, tuple[str, .
 def _values(axis: str, values: Any) -> dict[str, Settings]:
     """Return the values of an axis as written -> settings."""
     if isinstance(values, Mapping):
-        return {
-            label: {k: v for name, value in settings.items() for k, v in _resolved(name, value)}
-            for label, settings in values.items()
-        }
+        return {label: _resolved(settings) for label, settings in values.items()}
     found: dict[str, Settings] = {}
     for value in values:
         label = written(value)
@@ -141,8 +140,9 @@ def _values(axis: str, values: Any) -> dict[str, Settings]:
     return found
 
 
-def _resolved(name: str, value: JsonValue) -> Sequence[tuple[str, JsonValue]]:
-    return tuple(settings_of(name, value).items())
+def _resolved(settings: Settings) -> Settings:
+    """Return settings of axes and keys as those of keys alone."""
+    return {k: v for axis, value in settings.items() for k, v in settings_of(axis, value).items()}
 
 
 def _combinations(
@@ -159,9 +159,8 @@ def _combinations(
     return [base, *others]
 
 
-def _arm(file: AblationFile, label: str, axes: Mapping[str, str], settings: Settings) -> Arm:
+def _arm(file: AblationFile, label: str, axes: Mapping[str, str], keys: Settings) -> Arm:
     """Return an arm, its configuration that of the file with some keys changed."""
-    keys = dict(pair for name, value in settings.items() for pair in _resolved(name, value))
     # Only what the file says: defaults may depend on what an arm changes.
     data = file.model_dump(mode="json", exclude={"ablation"}, exclude_unset=True)
     try:

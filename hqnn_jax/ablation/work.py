@@ -7,25 +7,26 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import psutil
+from jaxtyping import Array, Key
 
 from hqnn_jax.ablation.cells import Cell
 from hqnn_jax.ablation.plan import Arm
 from hqnn_jax.data.records import RecordImages
 from hqnn_jax.evaluation.finished_run import load_run
 from hqnn_jax.evaluation.metrics import point_estimates
-from hqnn_jax.further_evaluation import load_others
 from hqnn_jax.models import Variables
 from hqnn_jax.progress import Progress
 from hqnn_jax.run import evaluate, train
 from hqnn_jax.run_folder import RunFolder
 from hqnn_jax.stages import Stages
 from hqnn_jax.study import Study, describe_dataset
+from hqnn_jax.training.loop import TrainingData
 from hqnn_jax.training.prediction import Predictor, averaged_over_views, of_seeds
 from hqnn_jax.training.seeds import (
     SeedsProgram,
@@ -35,6 +36,7 @@ from hqnn_jax.training.seeds import (
     name_seeds,
 )
 from hqnn_jax.training.seeds_checkpoint import SeedsCheckpoint
+from hqnn_jax.training.state import TrainState
 from hqnn_jax.training.step import Task
 
 METRICS = ("accuracy", "macro_f1", "weighted_f1", "roc_auc", "expected_calibration_error")
@@ -56,6 +58,19 @@ class Work:
 
 Finished = tuple[Arm, int, bytes]
 """A cell: its arm, its seed, and the content of its file."""
+
+
+class _Start(NamedTuple):
+    """Seeds before their first step: states and data, with a leading seed axis."""
+
+    seeds: tuple[int, ...]
+    states: TrainState
+    data: TrainingData
+
+    @classmethod
+    def of(cls, study: Study, task: Task, seeds: tuple[int, ...]) -> _Start:
+        states = study.initial_states_of(task, seeds)
+        return cls(seeds, states, study.training_data_of_seeds(seeds))
 
 
 class Worker:
@@ -98,45 +113,59 @@ class Worker:
                 yield self._alone(work, seed)
             return
         task = study.task(*study.initial_model(work.seeds[0]))
-        first = self._compile(study, task, work.seeds[: self.together])
-        programs = {len(work.seeds[: self.together]): first}
-        for seeds in _chunks(work.seeds, min(_fitting(first, work.seeds), self.together or 10**9)):
+        chunks = _chunks(work.seeds, self.together or len(work.seeds))
+        start = _Start.of(study, task, chunks[0])
+        program = self._compile(study, task, start)
+        programs, fitting = {len(start.seeds): program}, _fitting(program, len(start.seeds))
+        if fitting < len(start.seeds):
+            chunks = _chunks(work.seeds, fitting)
+        for seeds in chunks:
+            if seeds != start.seeds:
+                start = _Start.of(study, task, seeds)
             if len(seeds) not in programs:
-                programs[len(seeds)] = self._compile(study, task, seeds)
-            yield self._chunk(work, study, task, programs[len(seeds)], seeds)
+                programs[len(seeds)] = self._compile(study, task, start)
+            scratch = self.scratch(work.arms[0], seeds[0])
+            checkpoint = SeedsCheckpoint(scratch.with_suffix(".seeds"))
+            yield self._chunk(work, study, task, programs[len(seeds)], start, checkpoint)
+            checkpoint.delete()  # not before the cells are stored
 
-    def _compile(self, study: Study, task: Task, seeds: Sequence[int]) -> SeedsProgram:
+    def _compile(self, study: Study, task: Task, start: _Start) -> SeedsProgram:
         with self.progress.task("compiling"):
             return compile_seeds(
                 task,
-                study.initial_states_of(task, seeds),
-                study.training_data_of_seeds(seeds),
+                start.states,
+                start.data,
                 study.config.evaluation.batch_size,
                 study.insights(task),
             )
 
     def _chunk(
-        self, work: Work, study: Study, task: Task, program: SeedsProgram, seeds: Sequence[int]
+        self,
+        work: Work,
+        study: Study,
+        task: Task,
+        program: SeedsProgram,
+        start: _Start,
+        checkpoint: SeedsCheckpoint,
     ) -> list[Finished]:
         """Train some seeds together and evaluate them in every arm."""
-        checkpoint = SeedsCheckpoint(self.scratch(work.arms[0], seeds[0]).with_suffix(".seeds"))
+        seeds = start.seeds
         trained = fit_seeds(
             task,
             program,
-            study.initial_states_of(task, seeds),
-            study.training_data_of_seeds(seeds),
+            start.states,
+            start.data,
             seeds,
             choose=study.config.evaluation.checkpoint,
             progress=self.progress,
             stop=self.stop,
             checkpoint=checkpoint,
         )
-        checkpoint.delete()
         cells = []
         for arm in work.arms:
             of_arm = dataclasses.replace(study, config=arm.config)
             started = time.perf_counter()
-            probabilities = _evaluate(of_arm, task, trained.variables, seeds)
+            probabilities = _evaluate(of_arm, task, program, trained.variables, seeds)
             seconds = {
                 "train_s": trained.seconds / len(seeds),
                 "compile_s": program.compile_seconds,
@@ -170,7 +199,7 @@ class Worker:
                     folder,
                     progress=self.progress,
                     compile_seconds=0.0,
-                    others=load_others(study, self.progress),
+                    others=(),
                 )
             run = load_run(folder.path)
             (entry,) = run.metrics["seeds"]
@@ -194,11 +223,12 @@ class Worker:
         return cells
 
 
-def _fitting(program: SeedsProgram, seeds: Sequence[int]) -> int:
-    """Return how many seeds fit into memory together, at least one."""
-    if program.memory <= available_memory():
-        return len(seeds)
-    return max(1, int(len(seeds) * available_memory() / program.memory))
+def _fitting(program: SeedsProgram, num_seeds: int) -> int:
+    """Return how many of the seeds a program is for fit into memory together, at least one."""
+    available = available_memory()
+    if program.memory <= available:
+        return num_seeds
+    return max(1, int(num_seeds * available / program.memory))
 
 
 def available_memory() -> int:
@@ -216,23 +246,25 @@ def _chunks(seeds: Sequence[int], size: int) -> list[tuple[int, ...]]:
 
 
 def _evaluate(
-    study: Study, task: Task, variables: Variables, seeds: Sequence[int]
+    study: Study, task: Task, program: SeedsProgram, variables: Variables, seeds: Sequence[int]
 ) -> dict[str, Any]:
     """Return the probabilities of validation and test images, [images, seeds, classes]."""
-    options = study.config.evaluation
-    predict = averaged_over_views(
-        study.evaluation_task(task).predict, options.test_time_augmentation
-    )
-    probabilities = {}
-    for split in ("validation", "test"):
-        inputs = study.inputs[split]
-        keys = [k for seed in seeds if (k := study.evaluation_key(seed, split)) is not None]
-        key = jnp.stack(keys) if keys else None
-        predictor = Predictor.compile(
-            of_seeds(predict), variables, inputs, min(options.batch_size, len(inputs)), key
-        )
-        probabilities[split] = predictor(variables, inputs, key=key)
-    return probabilities
+    options, evaluated = study.config.evaluation, study.evaluation_task(task)
+    keys = {split: _shot_keys(study, seeds, split) for split in ("validation", "test")}
+    predictor = program.predictor
+    if evaluated is not task or options.test_time_augmentation != "none":
+        predict = averaged_over_views(evaluated.predict, options.test_time_augmentation)
+        inputs = study.inputs["test"]
+        size = min(options.batch_size, len(inputs))
+        predictor = Predictor.compile(of_seeds(predict), variables, inputs, size, keys["test"])
+    return {
+        split: predictor(variables, study.inputs[split], key=key) for split, key in keys.items()
+    }
+
+
+def _shot_keys(study: Study, seeds: Sequence[int], split: str) -> Key[Array, "seeds"] | None:
+    keys = [k for seed in seeds if (k := study.evaluation_key(seed, split)) is not None]
+    return jnp.stack(keys) if keys else None
 
 
 def _record(

@@ -181,7 +181,7 @@ def fit_seeds(
     - `choose`: which variables are kept: those of the best epoch on the validation split, as a run
       chooses it, or those of the last.
     - `progress`, `stop`: where progress is shown, and whether to stop.
-    - `checkpoint`: where training goes on after a kill; it is deleted at the end.
+    - `checkpoint`: where training goes on after a kill; the caller deletes it.
 
     **Raises:** `TrainingError` if the loss of a seed is not finite, and `Interrupted` once `stop()`
     is true.
