@@ -188,11 +188,10 @@ def _fake_devices() -> dict[str, Any]:
     from qiskit_ibm_runtime.fake_provider.fake_backend import FakeBackendV2
 
     return {
-        value.backend_name: value
+        name: value
         for value in vars(fake_provider).values()
-        if isinstance(value, type)
-        and issubclass(value, FakeBackendV2)
-        and getattr(value, "backend_name", None)
+        if isinstance(value, type) and issubclass(value, FakeBackendV2)
+        if (name := getattr(value, "backend_name", None))
     }
 
 
