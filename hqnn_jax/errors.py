@@ -40,3 +40,7 @@ class CheckpointError(HqnnError):
 
 class TrainingError(HqnnError):
     """Training that cannot go on (non-finite loss, for example)."""
+
+
+class HardwareError(HqnnError):
+    """A backend that cannot be reached or used, or a circuit that cannot run on it."""

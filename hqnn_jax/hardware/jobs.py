@@ -1,0 +1,229 @@
+"""Jobs that outlive the process: their ids, states and results in a folder.
+
+Every request has an entry under the hash of what is sent (`Request.digest`). An entry is written
+before the job is sent and again with the job's id right after, so that a request is sent a second
+time only once its job is known to have failed, or never to have been made. Results are one .npz
+file per request.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from hqnn_jax.errors import HardwareError
+from hqnn_jax.files import write_atomically
+from hqnn_jax.hardware.execution import Estimates, Mode, Request, gathered
+
+State = Literal["sending", "sent", "collected", "failed"]
+_FAILED = {"ERROR", "CANCELLED", "FAILED"}
+
+Retrieve = Callable[[str], Any]
+"""The job of an id, from `QiskitRuntimeService.job`; raises where there is none."""
+
+
+class JobStore:
+    """Jobs of one run, in a folder.
+
+    Each entry `<hash>.json` holds `state`, `job_id`, `backend`, `sent_at` (seconds since 1970),
+    `attempts`, and the ids of failed jobs with their reason. No credential is in it.
+    """
+
+    def __init__(self, folder: Path, retrieve: Retrieve | None = None):
+        """Open or make the folder.
+
+        Args:
+            folder: where entries and results are; made if missing.
+            retrieve: finds the jobs of earlier processes; by default those of the user's account,
+                which is opened only when one is needed.
+
+        Raises:
+            HardwareError: the folder cannot be made.
+        """
+        self.folder = folder
+        self._retrieve = retrieve
+        # Simulations end with the process; jobs of a device are found by their ids.
+        self._running: dict[str, Any] = {}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HardwareError(
+                f"{folder}: cannot make the folder for jobs: {error.strerror or error}"
+            ) from error
+
+    def entry(self, request: Request) -> dict[str, Any] | None:
+        """What is known of a request; None if it was never sent.
+
+        Raises:
+            HardwareError: the entry is damaged.
+        """
+        path = self.folder / f"{request.digest}.json"
+        try:
+            return json.loads(path.read_text())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise HardwareError(
+                f"{path}: cannot read the job's entry ({error}); find the job's id on the "
+                "service's page, or delete the file to send the request again"
+            ) from error
+
+    def submit(self, requests: Sequence[Request], mode: Mode = "job") -> list[str]:
+        """Send the requests that were not sent before, and return the ids of all jobs.
+
+        Raises:
+            HardwareError: a job is refused; those sent before it are kept. Or a process was
+                stopped between sending a job to a device and writing its id.
+        """
+        return [self._submit(request, mode) for request in requests]
+
+    def collect(self, requests: Sequence[Request], mode: Mode = "job") -> Estimates:
+        """Wait for all jobs and return the values; failed jobs are sent again, once for a call.
+
+        Requests that were never sent are sent first. What is collected is kept, whatever happens
+        to the rest: call again to go on.
+
+        Raises:
+            HardwareError: a job failed twice, or the service cannot be reached.
+        """
+        self.submit(requests, mode)
+        decoded = [self._result(request, mode) for request in requests]
+        entries = [self.entry(request) or {} for request in requests]
+        return gathered(
+            requests,
+            decoded,
+            [entry["job_id"] for entry in entries],
+            max(entry["seconds"] for entry in entries),
+        )
+
+    def states(self, requests: Sequence[Request]) -> list[State | None]:
+        """The state of each request as last seen; None if it was never sent."""
+        return [(self.entry(request) or {}).get("state") for request in requests]
+
+    def _submit(self, request: Request, mode: Mode) -> str:
+        entry = self.entry(request)
+        local = request.compiled.backend.is_local
+        if entry is not None and entry["state"] in {"sent", "collected"}:
+            return entry["job_id"]
+        if entry is not None and entry["state"] == "sending" and not local:
+            raise HardwareError(
+                f"{self.folder / request.digest}.json: the process was stopped while it sent this "
+                "job, which may or may not exist; look for a job of that time on the service's "
+                'page, and put its id and "state": "sent" in the file, or delete the file'
+            )
+        previous = (entry or {}).get("failures", [])
+        sending = {
+            "state": "sending",
+            "job_id": None,
+            "backend": request.compiled.backend.name,
+            "sent_at": time.time(),
+            "attempts": len(previous) + 1,
+            "failures": previous,
+        }
+        self._write(request, sending)
+        try:
+            job = request.submit(mode)
+        except HardwareError:
+            # A refused job does not exist.
+            self._write(request, sending | {"state": "failed"})
+            raise
+        self._write(request, sending | {"state": "sent", "job_id": job.job_id()})
+        self._running[job.job_id()] = job
+        return job.job_id()
+
+    def _result(self, request: Request, mode: Mode) -> dict[str, np.ndarray]:
+        """Collect one request, sending it again once if its job has failed."""
+        for attempt in range(2):
+            entry = self.entry(request)
+            assert entry is not None
+            if entry["state"] == "collected":
+                return self._load(request)
+            decoded, reason = self._fetch(request, entry["job_id"])
+            if decoded is not None:
+                content = io.BytesIO()
+                np.savez(content, allow_pickle=False, **decoded)
+                write_atomically(self._arrays(request), content.getvalue())
+                seconds = time.time() - entry["sent_at"]
+                self._write(request, entry | {"state": "collected", "seconds": seconds})
+                self._running.pop(entry["job_id"], None)
+                return decoded
+            failure = {"job_id": entry["job_id"], "reason": reason}
+            self._write(
+                request, entry | {"state": "failed", "failures": [*entry["failures"], failure]}
+            )
+            if attempt == 0:
+                self._submit(request, mode)
+        backend = request.compiled.backend.name
+        raise HardwareError(
+            f"job {failure['job_id']} on {backend} failed ({reason}), and so did the one before "
+            "it; what was collected is kept, see the job's page before you resume"
+        )
+
+    def _fetch(
+        self, request: Request, job_id: str
+    ) -> tuple[dict[str, np.ndarray] | None, str | None]:
+        """The decoded result, or why the job has failed for good.
+
+        Raises:
+            HardwareError: the service cannot be reached, which says nothing about the job.
+        """
+        job = self._running.get(job_id)
+        local = request.compiled.backend.is_local
+        if job is None and local:
+            return None, "the process that simulated it has ended"
+        try:
+            job = self._found(job_id) if job is None else job
+            if not local:
+                # Unlike `result`, this tells a failed job from a failed connection.
+                job.wait_for_final_state()
+                state = str(job.status())
+                if state in _FAILED:
+                    return None, state.lower()
+            return request.decode(job.result()), None
+        except HardwareError:
+            raise
+        except Exception as error:
+            kind = type(error).__name__
+            if local:
+                raise HardwareError(
+                    f"simulation on {request.compiled.backend.name} failed ({kind}: "
+                    f"{str(error).splitlines()[0] if str(error) else 'no reason given'})"
+                ) from error
+            if kind == "RuntimeJobNotFound":
+                return None, "expired: the service does not have it any more"
+            reason = f"cannot fetch job {job_id} ({kind})"
+        raise HardwareError(
+            f"{reason}; the connection or the account failed, not the job: what was collected is "
+            "kept in the run's folder, resume to go on"
+        )
+
+    def _found(self, job_id: str) -> Any:
+        if self._retrieve is None:
+            from hqnn_jax.hardware.backends import open_service
+
+            self._retrieve = open_service().job
+        return self._retrieve(job_id)
+
+    def _arrays(self, request: Request) -> Path:
+        return self.folder / f"{request.digest}.npz"
+
+    def _load(self, request: Request) -> dict[str, np.ndarray]:
+        path = self._arrays(request)
+        try:
+            with np.load(path) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError) as error:
+            raise HardwareError(
+                f"{path}: cannot read the collected values ({error}); delete it and the .json "
+                "file of the same name to send the request again"
+            ) from error
+
+    def _write(self, request: Request, entry: dict[str, Any]) -> None:
+        content = json.dumps(entry, indent=2, allow_nan=False).encode()
+        write_atomically(self.folder / f"{request.digest}.json", content)

@@ -1,0 +1,199 @@
+"""Jobs that outlive the process: nothing is sent twice, nothing collected is lost."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from hqnn_jax.circuits import radhi2025
+from hqnn_jax.errors import HardwareError
+from hqnn_jax.hardware import execution
+from hqnn_jax.hardware.backends import Backend, open_backend
+from hqnn_jax.hardware.compilation import compile_for
+from hqnn_jax.hardware.execution import estimate, requests
+from hqnn_jax.hardware.jobs import JobStore
+
+TOKEN = "not-a-real-token-77aa"
+
+
+class RuntimeJobNotFound(Exception):
+    """As the service raises it."""
+
+
+class Job:
+    """A job of the service, whose values tell which samples it was sent."""
+
+    def __init__(self, service, number, request):
+        self.service, self.number, self.request = service, number, request
+
+    def job_id(self):
+        return f"job{self.number}"
+
+    def wait_for_final_state(self):
+        if self.service.is_down:
+            raise ConnectionError(f"no route, token={TOKEN}")
+
+    def status(self):
+        return self.service.states.get(self.job_id(), "DONE")
+
+    def result(self):
+        evs = self.request.features[:, :2] + self.number
+        return [SimpleNamespace(data=SimpleNamespace(evs=evs, stds=np.full_like(evs, 0.1)))]
+
+
+class Service:
+    """What keeps jobs between processes."""
+
+    def __init__(self):
+        self.jobs, self.states, self.is_down, self.is_full = {}, {}, False, False
+
+    def submit(self, request, mode):
+        if self.is_full:
+            raise HardwareError("quota")
+        job = Job(self, len(self.jobs), request)
+        self.jobs[job.job_id()] = job
+        return job
+
+    def job(self, job_id):
+        if self.is_down:
+            raise ConnectionError(f"no route, token={TOKEN}")
+        if self.states.get(job_id) == "EXPIRED":
+            raise RuntimeJobNotFound(job_id)
+        return self.jobs[job_id]
+
+
+@pytest.fixture
+def service(monkeypatch):
+    service = Service()
+    monkeypatch.setattr(execution.Request, "submit", lambda r, mode="job": service.submit(r, mode))
+    return service
+
+
+@pytest.fixture(scope="module")
+def local():
+    return compile_for(radhi2025(2, 1), open_backend("fake_manila"), num_tries=1)
+
+
+@pytest.fixture
+def parts(local, monkeypatch):
+    """Three jobs of two samples for a device."""
+    device = Backend("ibm_manila", local.backend.device, is_local=False)
+    compiled = compile_for(local.source, device, num_tries=1)
+    monkeypatch.setattr(execution, "MAX_EXECUTIONS", 20)
+    features = np.arange(12.0).reshape(6, 2) / 10
+    return requests(compiled, np.zeros((1, 2)), features, shots=10)
+
+
+def expected(parts, numbers):
+    return np.concatenate(
+        [part.features + number for part, number in zip(parts, numbers, strict=True)]
+    )
+
+
+def test_another_process_collects_and_sends_nothing_again(tmp_path, service, parts):
+    assert JobStore(tmp_path, service.job).submit(parts) == ["job0", "job1", "job2"]
+    entry = json.loads((tmp_path / f"{parts[1].digest}.json").read_text())
+    assert (entry["state"], entry["job_id"], entry["backend"]) == ("sent", "job1", "ibm_manila")
+    for _ in range(2):
+        store = JobStore(tmp_path, service.job)
+        found = store.collect(parts)
+        np.testing.assert_array_equal(found.values, expected(parts, [0, 1, 2]))
+        np.testing.assert_array_equal(found.standard_errors, 0.1)
+        assert found.job_ids == ("job0", "job1", "job2")
+        assert store.states(parts) == ["collected"] * 3
+    assert len(service.jobs) == 3
+
+
+@pytest.mark.parametrize("state", ["ERROR", "CANCELLED", "EXPIRED"])
+def test_failed_jobs_are_sent_again(tmp_path, service, parts, state):
+    JobStore(tmp_path, service.job).submit(parts)
+    service.states["job1"] = state
+    store = JobStore(tmp_path, service.job)
+    found = store.collect(parts)
+    np.testing.assert_array_equal(found.values, expected(parts, [0, 3, 2]))
+    assert found.job_ids == ("job0", "job3", "job2")
+    entry = store.entry(parts[1])
+    assert entry["attempts"] == 2
+    assert entry["failures"][0]["job_id"] == "job1"
+    assert state.lower() in entry["failures"][0]["reason"]
+
+
+def test_what_fails_twice_is_an_error_and_the_rest_is_kept(tmp_path, service, parts):
+    service.states |= {"job1": "ERROR", "job3": "ERROR"}
+    with pytest.raises(HardwareError, match=r"job3 on ibm_manila failed .error."):
+        JobStore(tmp_path, service.job).collect(parts)
+    store = JobStore(tmp_path, service.job)
+    assert store.states(parts) == ["collected", "failed", "sent"]
+    np.testing.assert_array_equal(store.collect(parts).values, expected(parts, [0, 4, 2]))
+
+
+def test_a_failing_network_loses_nothing(tmp_path, service, parts):
+    store = JobStore(tmp_path, service.job)
+    store.submit(parts)
+    store.collect(parts[:1])
+    service.is_down = True
+    for process in (store, JobStore(tmp_path, service.job)):
+        with pytest.raises(
+            HardwareError, match=r"cannot fetch job job1 .ConnectionError"
+        ) as caught:
+            process.collect(parts)
+        assert TOKEN not in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert process.states(parts) == ["collected", "sent", "sent"]
+    service.is_down = False
+    found = JobStore(tmp_path, service.job).collect(parts)
+    np.testing.assert_array_equal(found.values, expected(parts, [0, 1, 2]))
+    assert len(service.jobs) == 3
+    assert not any(TOKEN in path.read_text() for path in tmp_path.glob("*.json"))
+
+
+def test_a_refused_job_is_sent_when_there_is_room(tmp_path, service, parts):
+    store = JobStore(tmp_path, service.job)
+    store.submit(parts[:2])
+    service.is_full = True
+    with pytest.raises(HardwareError, match="quota"):
+        store.submit(parts)
+    assert store.states(parts) == ["sent", "sent", "failed"]
+    service.is_full = False
+    assert store.submit(parts) == ["job0", "job1", "job2"]
+
+
+def test_a_job_that_may_have_been_sent_is_not_sent_again(tmp_path, service, parts, monkeypatch):
+    def stopped(request, mode="job"):
+        service.submit(request, mode)
+        raise KeyboardInterrupt
+
+    store = JobStore(tmp_path, service.job)
+    monkeypatch.setattr(execution.Request, "submit", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        store.submit(parts[:1])
+    with pytest.raises(HardwareError, match="may or may not exist"):
+        JobStore(tmp_path, service.job).submit(parts[:1])
+    assert len(service.jobs) == 1
+
+
+def test_damaged_files_are_named(tmp_path, service, parts):
+    store = JobStore(tmp_path, service.job)
+    store.collect(parts[:1])
+    (tmp_path / f"{parts[0].digest}.npz").write_bytes(b"damaged")
+    with pytest.raises(HardwareError, match=r"\.npz: cannot read the collected values"):
+        store.collect(parts[:1])
+    (tmp_path / f"{parts[0].digest}.json").write_text("{")
+    with pytest.raises(HardwareError, match=r"\.json: cannot read the job's entry"):
+        store.collect(parts[:1])
+
+
+def test_local_backends_go_the_same_way(tmp_path, local):
+    weights, features = np.array([[0.3, 1.2]]), np.array([[0.1, -0.4], [1.5, 0.2], [0.7, 0.9]])
+    asked = requests(local, weights, features, shots=100, seed=4)
+    JobStore(tmp_path).submit(asked)
+    # The simulation ended with its process; the next one makes it again.
+    store = JobStore(tmp_path)
+    found = store.collect(asked)
+    direct = estimate(local, weights, features, shots=100, seed=4)
+    np.testing.assert_array_equal(found.values, direct.values)
+    np.testing.assert_array_equal(found.standard_errors, direct.standard_errors)
+    assert store.entry(asked[0])["attempts"] == 2
+    np.testing.assert_array_equal(JobStore(tmp_path).collect(asked).values, direct.values)
+    assert store.entry(asked[0])["attempts"] == 2
