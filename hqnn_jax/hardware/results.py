@@ -1,0 +1,245 @@
+"""What an evaluation on a backend has measured: arms of trained circuits on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import stats
+
+from hqnn_jax.evaluation.metrics import compute_metrics
+from hqnn_jax.evaluation.statistics import percentile_interval
+
+ArmKind = Literal["exact", "shots", "noise_model", "backend", "mitigated", "stored"]
+"""`exact`: the JAX engine. `shots`: the ideal circuit with as many shots. `noise_model`: exact values
+under our model of the device's noise. `backend`: the job without mitigation. `mitigated`: one with.
+`stored`: predictions that a run with a classical middle had stored."""
+METRICS = ("accuracy", "macro_f1", "weighted_f1")
+
+
+@dataclass(frozen=True, eq=False)
+class ArmResult:
+    """One way of evaluating one model on the images.
+
+    Attributes:
+        kind: see `ArmKind`.
+        label: what tables call it: the kind, or the mitigation joined by +.
+        probabilities: of the classes, float64.
+        values: the circuit's outputs, one row per sample; None for `stored`. A sample is one view
+            of an image; all images of the first view come first.
+        standard_errors: statistical errors of `values`; 0 for exact ones.
+        raw_values: values of the same job without mitigation, where the job has them.
+        details: `shots`, `seconds`, `job_ids`, `mitigation` and whatever else was recorded, ready
+            for JSON.
+    """
+
+    kind: ArmKind
+    label: str
+    probabilities: Float[np.ndarray, "images classes"]
+    values: Float[np.ndarray, "samples outputs"] | None = None
+    standard_errors: Float[np.ndarray, "samples outputs"] | None = None
+    raw_values: Float[np.ndarray, "samples outputs"] | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def predicted(self) -> Int[np.ndarray, " images"]:
+        """The class of highest probability of each image."""
+        return self.probabilities.argmax(axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelResult:
+    """A trained model in every arm it was evaluated in.
+
+    Attributes:
+        name: of the run, with `, fine-tuned` for weights trained on the backend.
+        description: what it is, for people.
+        arms: `exact` first, or one `stored` arm.
+        outputs: names of the circuit's outputs, e.g. `Z0`; empty for a classical model.
+        details: `compiled` (see `CompiledCircuit.summary`), `plan` (see `planning.plan`),
+            `fine_tuning`, ready for JSON.
+    """
+
+    name: str
+    description: str
+    arms: tuple[ArmResult, ...]
+    outputs: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def reference(self) -> ArmResult:
+        """What the other arms are compared with."""
+        return self.arms[0]
+
+
+@dataclass(frozen=True, eq=False)
+class HardwareResults:
+    """Everything an evaluation on a backend shows.
+
+    Attributes:
+        backend: name of the backend.
+        models: the evaluated models; the first is the one asked for.
+        labels: true classes of the images.
+        positions: of the images in their split.
+        class_names: names of the classes.
+        dataset: `name`, `split`, `synthetic`, `images` in the split.
+        calibration: see `backends.calibration`.
+        settings: the `HardwareConfig`, ready for JSON.
+        environment: versions, see `run_folder.describe_environment`.
+    """
+
+    backend: str
+    models: tuple[ModelResult, ...]
+    labels: Int[np.ndarray, " images"]
+    positions: Int[np.ndarray, " images"]
+    class_names: tuple[str, ...]
+    dataset: Mapping[str, Any]
+    calibration: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    environment: Mapping[str, Any]
+
+    def record(self) -> dict[str, Any]:
+        """Return every figure of the report but the arrays, ready for JSON."""
+        samples, seed = self.settings["interval_samples"], self.settings["images"]["seed"]
+        return {
+            "status": "finished",
+            "backend": self.backend,
+            "dataset": dict(self.dataset),
+            "class_names": list(self.class_names),
+            "settings": dict(self.settings),
+            "calibration": dict(self.calibration),
+            "environment": dict(self.environment),
+            "models": [
+                {
+                    "name": model.name,
+                    "description": model.description,
+                    **model.details,
+                    "arms": [
+                        {
+                            "kind": arm.kind,
+                            "label": arm.label,
+                            **arm.details,
+                            **scores(arm, self.labels, self.class_names, samples, seed),
+                            "agreement": agreement(arm, model.reference),
+                            "against_exact": accuracy_difference(
+                                arm, model.reference, self.labels, samples, seed
+                            ),
+                            "outputs": output_errors(model, arm),
+                        }
+                        for arm in model.arms
+                    ],
+                }
+                for model in self.models
+            ],
+        }
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays of all arms by name, `MODEL_ARM_WHAT` with positions as numbers."""
+        found = {"labels": self.labels, "positions": self.positions}
+        for number, model in enumerate(self.models):
+            for place, arm in enumerate(model.arms):
+                for what in ("probabilities", "values", "standard_errors", "raw_values"):
+                    if (array := getattr(arm, what)) is not None:
+                        found[f"{number}_{place}_{what}"] = array
+        return found
+
+
+def scores(
+    arm: ArmResult,
+    labels: Int[np.ndarray, " images"],
+    class_names: Sequence[str],
+    num_resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Return each of `METRICS`, and `intervals` of them: 95 %, by a bootstrap over the images.
+
+    They say how much other images would change the figure, not how much other shots would.
+    """
+    found = compute_metrics(
+        arm.probabilities, labels, class_names, bootstrap_samples=num_resamples, seed=seed
+    )
+    return {
+        **{metric: found[metric] for metric in METRICS},
+        "intervals": {metric: found["intervals"][metric] for metric in METRICS},
+    }
+
+
+def agreement(arm: ArmResult, reference: ArmResult) -> dict[str, Any] | None:
+    """Return the share of images that get the reference's class, with Wilson's 95 % interval.
+
+    None for the reference itself.
+    """
+    if arm is reference:
+        return None
+    same, total = int(np.sum(arm.predicted == reference.predicted)), len(arm.predicted)
+    bounds = stats.binomtest(same, total).proportion_ci(method="wilson")
+    return {"share": same / total, "interval": [float(bounds.low), float(bounds.high)]}
+
+
+def accuracy_difference(
+    arm: ArmResult,
+    reference: ArmResult,
+    labels: Int[np.ndarray, " images"],
+    num_resamples: int,
+    seed: int,
+) -> dict[str, Any] | None:
+    """Compare the accuracies of two arms image by image; None for the reference itself.
+
+    Returns:
+        `difference` (arm minus reference), its `interval` (95 %, bootstrap over the images), the
+        images that are right in only one of them (`only_arm`, `only_reference`), and `p_value` of
+        McNemar's exact test.
+    """
+    if arm is reference:
+        return None
+    right, right_there = arm.predicted == labels, reference.predicted == labels
+    only_arm, only_reference = int(np.sum(right & ~right_there)), int(np.sum(right_there & ~right))
+    total, differing = len(labels), only_arm + only_reference
+    shares = np.array([only_arm, only_reference, total - differing]) / total
+    drawn = np.random.default_rng(seed).multinomial(total, shares, size=num_resamples)
+    return {
+        "difference": (only_arm - only_reference) / total,
+        "interval": percentile_interval((drawn[:, 0] - drawn[:, 1]) / total),
+        "only_arm": only_arm,
+        "only_reference": only_reference,
+        "p_value": float(stats.binomtest(only_arm, differing).pvalue) if differing else 1.0,
+    }
+
+
+def output_errors(model: ModelResult, arm: ArmResult) -> list[dict[str, Any]]:
+    """Return, for each output, how far an arm's values are from the exact ones.
+
+    - `bias`, `rmse`: mean, and root of the mean square, of value minus exact value over samples.
+    - `standard_error`: root of the mean square of the stated statistical errors: without any
+      systematic error, `rmse` is about as large.
+    - `raw_rmse`: that of the same job without its mitigation, None where it is not known.
+
+    Empty for the exact arm, and for models without a circuit.
+    """
+    exact = model.reference.values
+    if arm is model.reference or exact is None or arm.values is None:
+        return []
+    errors = arm.standard_errors if arm.standard_errors is not None else np.zeros_like(arm.values)
+    raw: Sequence[float | None] = [None] * len(model.outputs)
+    if arm.raw_values is not None:
+        raw = _root_mean_square(arm.raw_values - exact).tolist()
+    bias, rmse = (arm.values - exact).mean(axis=0), _root_mean_square(arm.values - exact)
+    return [
+        {
+            "output": name,
+            "bias": float(bias[place]),
+            "rmse": float(rmse[place]),
+            "standard_error": float(_root_mean_square(errors)[place]),
+            "raw_rmse": raw[place],
+        }
+        for place, name in enumerate(model.outputs)
+    ]
+
+
+def _root_mean_square(
+    values: Float[np.ndarray, "samples outputs"],
+) -> Float[np.ndarray, " outputs"]:
+    return np.sqrt(np.mean(values**2, axis=0))
