@@ -14,9 +14,9 @@ from hqnn_jax.evaluation.metrics import compute_metrics
 from hqnn_jax.evaluation.statistics import percentile_interval
 
 ArmKind = Literal["exact", "shots", "noise_model", "backend", "mitigated", "stored"]
-"""`exact`: the JAX engine. `shots`: the ideal circuit with as many shots. `noise_model`: exact values
-under our model of the device's noise. `backend`: the job without mitigation. `mitigated`: one with.
-`stored`: predictions that a run with a classical middle had stored."""
+"""`exact`: the JAX engine. `shots`: the ideal circuit with as many shots. `noise_model`: exact
+values under our model of the device's noise. `backend`: a job without mitigation. `mitigated`: one
+with. `stored`: predictions that a run with a classical middle had stored."""
 METRICS = ("accuracy", "macro_f1", "weighted_f1")
 
 
