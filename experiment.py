@@ -220,6 +220,46 @@ def ablate_command(
     print(f"report: {out / 'report.html'}")
 
 
+@app.command("hardware", help=command_help.HARDWARE_HELP)
+def hardware_command(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run with a circuit.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changed settings.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of settings, e.g. in configs/hardware.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; default: RUN/hardware/BACKEND.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Collect the jobs of the evaluation in --out.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait for the results of a device's jobs.")
+    ] = True,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder with datasets, if not where it was.")
+    ] = None,
+) -> None:
+    """Evaluate a trained circuit on a quantum backend."""
+    from experiments import hardware
+
+    request = hardware.Request(run, config, tuple(overrides or ()), out, data_dir)
+    if dry_run:
+        print("\n".join(hardware.dry_run(request, Progress())))
+        return
+    folder, results = hardware.run(request, Progress(), resume=resume, wait=wait)
+    if results is None:
+        print(f"jobs are sent; collect them with --resume --out {folder}")
+        return
+    print("\n".join(hardware.summary(results)))
+    print(f"report: {folder / 'report.html'}")
+
+
 @app.command("bench", help=command_help.BENCH_HELP)
 def bench_command(
     circuits: Annotated[str | None, typer.Option(help="Circuits, comma-separated.")] = None,

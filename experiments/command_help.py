@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hqnn_jax.ablation.axes import AXES
 from hqnn_jax.config import MIDDLE_NAMES, PAPER_NAMES
+from hqnn_jax.config.hardware import MITIGATION_NAMES
 
 RUN_HELP = """Train a model and write its report.
 
@@ -75,6 +76,28 @@ AXIS=V1,V2,… is one of {", ".join(AXES)}, or any key of the configuration; the
 reference unless ablation.reference names another. KEY=VALUE changes a key in every arm. All seeds
 of an arm are trained in one program. The same command goes on where an earlier one was stopped, and
 several processes may share the work. Middles: {", ".join(MIDDLE_NAMES)}.
+"""
+
+HARDWARE_HELP = f"""Evaluate a trained circuit on a quantum backend, and compare it with simulation.
+
+Examples:
+
+    python -m experiment hardware runs/short
+
+    python -m experiment hardware runs/short --dry-run backend=fake_sherbrooke shots=10000
+
+    python -m experiment hardware runs/short images.count=64 mitigation=[readout,readout+zne]
+
+    python -m experiment hardware runs/short --config configs/hardware/fine_tuning.yaml
+
+    python -m experiment hardware runs/short --resume
+
+Backends: statevector, aer, aer:DEVICE, the fake devices of qiskit-ibm-runtime (fake_sherbrooke and
+others), or a device of your IBM Quantum account, which is the one that Qiskit has saved. Everything
+classical runs here, the circuit there, all images in one job. An arm of mitigation is one of
+{", ".join(MITIGATION_NAMES)}, or several joined by +. Jobs outlive this
+command: --resume collects them, sends failed ones again and none twice. Needs the extra qiskit:
+python -m pip install "hqnn-jax[qiskit]".
 """
 
 BENCH_HELP = """Time the circuit engines against other simulators, after checking that all agree.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from hqnn_jax.config import CircuitConfig, ModelConfig
 from hqnn_jax.config.model import CIRCUIT_MIDDLES
 from hqnn_jax.config.noise import NoiseConfig
 from hqnn_jax.controls import build_control
-from hqnn_jax.errors import CircuitError, ConfigurationError
+from hqnn_jax.errors import CircuitError, ConfigurationError, HardwareError
 
 
 class FrozenWeights(nnx.BatchStat):
@@ -84,14 +85,15 @@ def build_middle(
     - `circuit`: `build_circuit(config.circuit)`.
     - `shots`: see `QuantumLayer`; no effect on classical middles.
 
-    **Raises:** `ConfigurationError` if the circuit has no such variant or control.
+    **Raises:** `ConfigurationError` if the circuit has no such variant or control; with the noise
+    of a device, also as `build_middle_circuit`.
     """
     if config.middle == "none":
         return None
     if config.middle not in CIRCUIT_MIDDLES:
         return build_control(config.middle, circuit, rngs=rngs)
     return QuantumLayer(
-        _variant(config.middle, circuit),
+        _evaluated(config, circuit),
         config.circuit.engine,
         rngs=rngs,
         shots=shots,
@@ -102,13 +104,48 @@ def build_middle(
 def build_middle_circuit(config: ModelConfig) -> Circuit | None:
     """Return the circuit that the model evaluates, variant and noise included.
 
-    None where the middle is classical.
+    With the noise of a device it is the circuit in the device's gates and on its qubits, with the
+    weights and features of the ideal one. None where the middle is classical.
 
-    **Raises:** `ConfigurationError` as `build_circuit` and `build_middle`.
+    **Raises:** `ConfigurationError` as `build_circuit` and `build_middle`, and where Qiskit is
+    missing; `HardwareError` for a device that cannot be had, or on which the circuit does not fit.
     """
     if config.middle not in CIRCUIT_MIDDLES:
         return None
-    return _variant(config.middle, build_circuit(config.circuit))
+    return _evaluated(config, build_circuit(config.circuit))
+
+
+def _evaluated(config: ModelConfig, circuit: Circuit) -> Circuit:
+    noise = config.circuit.noise
+    if noise is None or noise.device is None:
+        return _variant(config.middle, circuit)
+    # Nothing that makes no difference to the gates, so that they are compiled once.
+    sized = config.circuit.model_copy(update={"growth": None, "engine": "auto"})
+    middle = "quantum" if config.middle == "frozen" else config.middle
+    return _on_device(middle, sized)
+
+
+# Cached: a model is built several times in a run, and compiling takes seconds. All of them then
+# have the same calibration of a real device, too.
+@functools.lru_cache(maxsize=32)
+def _on_device(middle: str, config: CircuitConfig) -> Circuit:
+    """The variant of a circuit, compiled for the device of its noise as on hardware."""
+    from hqnn_jax.hardware.backends import open_backend
+    from hqnn_jax.hardware.compilation import compile_for, noisy_circuit
+
+    noise = config.noise
+    assert noise is not None
+    assert noise.device is not None
+    try:
+        compiled = compile_for(
+            _variant(middle, build_circuit(config)),
+            open_backend(noise.device),
+            optimization_level=noise.optimization_level,
+            seed=noise.layout_seed,
+        )
+        return noisy_circuit(compiled)
+    except HardwareError as error:
+        raise HardwareError(f"noise.device: {error}") from error
 
 
 def _variant(middle: str, circuit: Circuit) -> Circuit:
@@ -123,7 +160,8 @@ def _variant(middle: str, circuit: Circuit) -> Circuit:
 def build_circuit(config: CircuitConfig) -> Circuit:
     """Return the configured circuit, from the library or from `package.module:function`.
 
-    It has the configured noise.
+    It has the configured noise, but not that of a device, which belongs to the compiled circuit:
+    see `build_middle_circuit`.
 
     **Raises:** `ConfigurationError` if the name cannot be imported or returns no `Circuit`, or if
     the circuit does not take the asked number of qubits or layers, or the chosen parts.
@@ -164,7 +202,7 @@ def _import_factory(name: str) -> Callable[..., Circuit]:
 
 
 def noise_model(config: NoiseConfig) -> NoiseModel | None:
-    """Return the noise of a circuit, None where every strength is zero.
+    """Return the noise of a circuit, None where every strength is zero, as with a device.
 
     After each gate: depolarizing on its qubits together, then amplitude damping on each of them.
     """

@@ -133,6 +133,15 @@ class HybridClassifier(nnx.Module):
         self, inputs: Float[Array, "batch *shape"], rngs: nnx.Rngs | None = None
     ) -> Float[Array, "batch num_outputs"]:
         """Return the middle's output (its input where there is no middle)."""
+        x = self.angles(inputs, rngs)
+        if isinstance(self.middle, QuantumLayer):
+            return self.middle(x, rngs)
+        return x if self.middle is None else self.middle(x)
+
+    def angles(
+        self, inputs: Float[Array, "batch *shape"], rngs: nnx.Rngs | None = None
+    ) -> Float[Array, "batch num_angles"]:
+        """Return the middle's input, which for a circuit are its features, in radians."""
         features = inputs if self.backbone is None else self.backbone(inputs, rngs)
         x = self.processor(features.astype(jnp.float32), rngs)
         x = x[:, : self.num_angles] if self.projection is None else self.projection(x)
@@ -140,9 +149,7 @@ class HybridClassifier(nnx.Module):
             x = self.angle_norm(x)
         if self.feature_scaling != "none":
             x = jnp.pi / 2 * jnp.tanh(x)
-        if isinstance(self.middle, QuantumLayer):
-            return self.middle(x, rngs)
-        return x if self.middle is None else self.middle(x)
+        return x
 
     def classify(
         self, representation: Float[Array, "batch num_outputs"], rngs: nnx.Rngs | None = None

@@ -61,6 +61,8 @@ class Study:
         `DataError` and `PretrainedWeightsError` for what cannot be read.
         """
         check_model(config.model)
+        if config.evaluation.noise is not None:
+            check_model(_evaluated_model(config))
         backbone = config.model.backbone
         if backbone.from_run is not None:
             check_trained_backbone(backbone.from_run, backbone)
@@ -150,12 +152,9 @@ class Study:
 
     def evaluation_task(self, task: Task) -> Task:
         """Return the task with the circuit as it is evaluated: `evaluation.noise` and `.shots`."""
-        options, model = self.config.evaluation, self.config.model
+        options, model = self.config.evaluation, _evaluated_model(self.config)
         if options.noise is None and options.shots is None:
             return task
-        if options.noise is not None:
-            circuit = model.circuit.model_copy(update={"noise": options.noise})
-            model = model.model_copy(update={"circuit": circuit})
         # Only the structure is needed: the arrays are the trained ones.
         changed = dataclasses.replace(self, config=self.config.model_copy(update={"model": model}))
         structure, _ = changed.initial_model(self.config.seed, shots=options.shots)
@@ -286,6 +285,15 @@ def _training_rows(config: Config, dataset: ImageDataset, seed: int) -> np.ndarr
     """Return the positions of the training images that a seed is trained on."""
     per_class = config.training.images_per_class
     return training_rows(dataset.train.labels, per_class, seed, dataset.class_names)
+
+
+def _evaluated_model(config: Config) -> ModelConfig:
+    """Return the model with the noise it is evaluated under."""
+    model, noise = config.model, config.evaluation.noise
+    if noise is None:
+        return model
+    circuit = model.circuit.model_copy(update={"noise": noise})
+    return model.model_copy(update={"circuit": circuit})
 
 
 def check_model(config: ModelConfig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -10,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from hqnn_jax.config.base import Section
 
 MITIGATION_NAMES = ("readout", "dynamical_decoupling", "twirling", "zne")
+DEFAULT_SHOTS = 4096
 Count = Annotated[int, Field(ge=1, le=10**6)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -19,7 +21,7 @@ class ImagesConfig(Section):
 
     split: Literal["test", "validation", "train"] = "test"
     count: Count | None = 256
-    """Number of images; null for the whole split."""
+    """Number of images at most; null for the whole split."""
     stratified: bool = True
     """Whether classes keep their shares of the split; otherwise every image is equally likely."""
     seed: Seed = 0
@@ -75,9 +77,15 @@ class HardwareConfig(Section):
     device of the user's IBM Quantum account."""
     seed: Seed | None = None
     """Which trained seed of a run is evaluated; null for its first."""
+    model: str | None = None
+    """Which circuit of a folder with several: for one of aml2026 its arm, or ARM-SIZE. Null for the
+    folder of a run."""
+    beside: tuple[Path, ...] = ()
+    """Folders of other runs on the same images. Circuits are evaluated on the backend, too; of
+    classical models the predictions are shown that they made when they were trained."""
     images: ImagesConfig = ImagesConfig()
-    shots: Count | None = 4096
-    """Measurements of each basis for each image. Null where `precision` is given."""
+    shots: Count | None = None
+    """Measurements of each basis for each image; null for 4096, or what `precision` asks for."""
     precision: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     """Wanted standard error of an observable with eigenvalues ±1, in place of shots: 1/precision²
     of them are enough whatever its value."""
@@ -115,17 +123,10 @@ class HardwareConfig(Section):
             raise ValueError("the same mitigation appears twice")
         return values
 
-    @model_validator(mode="before")
-    @classmethod
-    def _precision_takes_the_place_of_shots(cls, data: object) -> object:
-        if isinstance(data, dict) and data.get("precision") is not None and "shots" not in data:
-            return {**data, "shots": None}
-        return data
-
     @model_validator(mode="after")
     def _shots_or_precision(self) -> HardwareConfig:
-        if (self.shots is None) == (self.precision is None):
-            raise ValueError("expected either shots or precision; set the other to null")
+        if self.shots is not None and self.precision is not None:
+            raise ValueError("shots and precision both say how often to measure; give one of them")
         return self
 
     @property
@@ -133,5 +134,4 @@ class HardwareConfig(Section):
         """Measurements of each basis for each image."""
         if self.precision is not None:
             return math.ceil(1 / self.precision**2)
-        assert self.shots is not None
-        return self.shots
+        return self.shots or DEFAULT_SHOTS

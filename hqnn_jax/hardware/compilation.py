@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from hqnn_jax.circuits import Circuit
+from hqnn_jax.circuits import Circuit, NoiseModel
 from hqnn_jax.errors import HardwareError
 from hqnn_jax.hardware.backends import Backend
 
@@ -213,10 +214,10 @@ def compile_for(
 def noisy_circuit(compiled: CompiledCircuit) -> Circuit:
     """Return the compiled gates with our model of the device's noise, for our own engines.
 
-    It has no weights, and `compiled.parameter_values` for features: its exact values are what a
-    job on the device's simulation averages to. Devices with `cx` or `cz` have exactly Aer's noise;
-    an `ecr` is imported as a CNOT and rotations, which are noisy too, so that it is a little
-    noisier here. See `hqnn_jax.circuits.device_noise`.
+    Features, weights and outputs are those of the source, so that it can be trained and evaluated
+    in its place: its exact values are what jobs on the device's simulation average to. Wires are
+    `compiled.used_qubits`. On devices with `cx`, `cz` or `ecr` the noise is exactly Aer's; see
+    `hqnn_jax.circuits.device_noise`.
 
     Raises:
         HardwareError: the backend has no device.
@@ -226,11 +227,75 @@ def noisy_circuit(compiled: CompiledCircuit) -> Circuit:
 
     if compiled.backend.device is None:
         raise HardwareError(f"{compiled.backend.name} has no noise; choose a device")
+    source = compiled.source
     native, observables, _ = compiled.on_used_qubits()
     parameters = list(native.parameters)
-    imported = from_qiskit(native, list(observables), features=parameters, weights=[])
     noise = noise_from_target(compiled.backend.device, compiled.used_qubits, transpiled=True)
-    return imported.with_noise(noise)
+    if "ecr" in native.count_ops():
+        native, noise = _with_cnots(native), _without_clifford_noise(noise)
+    imported = from_qiskit(native, list(observables), features=parameters, weights=[])
+
+    def function(features: Any, weights: Any) -> Any:
+        values = _traced_values(compiled.exported, features, weights)
+        return imported.function([values[parameter] for parameter in parameters], jnp.zeros(0))
+
+    noisy = Circuit.from_function(
+        function,
+        num_qubits=native.num_qubits,
+        num_features=source.num_features,
+        weights_shape=source.weights_shape,
+        name=f"{source.name} on {compiled.backend.name}",
+    )
+    return noisy.with_noise(noise)
+
+
+def _with_cnots(native: QuantumCircuit) -> QuantumCircuit:
+    """Write each `ecr` as gates without noise of their own (see below), then a CNOT.
+
+    ECR = X₀ exp(-iπ/4 Z₀X₁) up to a phase, and exp(-iπ/4 Z₀X₁) is a CNOT that commutes with the
+    quarter turns about Z₀ and X₁ before it. With nothing after the CNOT, what follows it is the
+    noise that follows the `ecr`.
+    """
+    result = native.copy_empty_like()
+    for gate in native.data:
+        if gate.operation.name != "ecr":
+            result.append(gate)
+            continue
+        control, target = gate.qubits
+        for name in ("s", "h", "z", "h"):
+            getattr(result, name)(control)
+        for name in ("s", "h", "s"):
+            getattr(result, name)(target)
+        result.cx(control, target)
+    return result
+
+
+def _without_clifford_noise(noise: NoiseModel) -> NoiseModel:
+    """The noise of a device without H, S and Z, which then stand for parts of other gates only."""
+    silent = {"Hadamard", "S", "PauliZ"}
+    gates = {
+        key: () if (key if isinstance(key, str) else key[0]) in silent else channels
+        for key, channels in noise.gates.items()
+    }
+    return replace(noise, gates=gates)
+
+
+def _traced_values(exported: QiskitCircuit, features: Any, weights: Any) -> dict[Any, Any]:
+    """The values of an exported circuit's parameters for one sample; see `QiskitCircuit.bind`.
+
+    One by one, so that a capture sees what each of them depends on.
+    """
+    features, weights = jnp.asarray(features), jnp.asarray(weights)
+    values = dict(zip(exported.features, features, strict=True))
+    values |= dict(zip(exported.weights, weights.ravel(), strict=True))
+    if not exported.circuit.parameters.isdisjoint(exported.angles):
+        function = exported.source.angles
+        shared = function.shared_angles(weights)
+        per_sample = function.sample_angles(features[None], weights)[0]
+        places = zip(function.shared.tolist(), function.per_sample.tolist(), strict=True)
+        computed = [shared[k] if k >= 0 else per_sample[own] for k, own in places]
+        values |= dict(zip(exported.angles, computed, strict=True))
+    return values
 
 
 def _transpile(

@@ -11,8 +11,8 @@ import json
 import math
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,6 +24,7 @@ from jaxtyping import Float
 
 from hqnn_jax.circuits import Circuit
 from hqnn_jax.errors import HardwareError
+from hqnn_jax.hardware.backends import Backend
 from hqnn_jax.hardware.compilation import CompiledCircuit
 from hqnn_jax.hardware.mitigation import Mitigation
 from hqnn_jax.hardware.sampling import decode_samples, num_bases, sampler_pubs
@@ -115,8 +116,12 @@ class Request:
         # Adding 0 makes -0.0 and 0.0 the same.
         return hashlib.sha256(content + (np.round(angles, 10) + 0.0).tobytes()).hexdigest()
 
-    def submit(self, mode: Mode = "job") -> BasePrimitiveJob:
+    def submit(self, within: Any = None, *, tag: str | None = None) -> BasePrimitiveJob:
         """Send the job and return it without waiting; local backends begin to simulate.
+
+        Args:
+            within: what `sending` yields; None sends the job by itself.
+            tag: of the job, by which a service finds it again.
 
         Raises:
             HardwareError: the backend does not take the job.
@@ -130,11 +135,9 @@ class Request:
             return StatevectorEstimator().run(
                 [(self.compiled.circuit, observables, values[:, None])]
             )
-        target = self._target()
         pubs = self._pubs()
         try:
-            with _context(target, mode, backend.is_local) as where:
-                return self._primitive(where).run(pubs)
+            return self._primitive(within or self._target(), tag).run(pubs)
         except HardwareError:
             raise
         except Exception as error:
@@ -143,7 +146,7 @@ class Request:
                 raise HardwareError(
                     f"{backend.name} cannot simulate the job ({type(error).__name__}: {reason})"
                 ) from error
-            raise HardwareError(_refused(backend.name, error)) from None
+            raise HardwareError(_refused(backend.name, "the job", error)) from None
 
     def decode(self, result: Any) -> dict[str, np.ndarray]:
         """Return `values`, `standard_errors` and, where there are any, `raw_values`.
@@ -199,15 +202,15 @@ class Request:
             )
         return [(circuit, [list(observables)], block[:, None]) for block in blocks]
 
-    def _primitive(self, where: Any) -> Any:
+    def _primitive(self, where: Any, tag: str | None) -> Any:
         from qiskit_ibm_runtime.executor_estimator import EstimatorV2
         from qiskit_ibm_runtime.executor_sampler import SamplerV2
 
+        kind, options = EstimatorV2, self.mitigation.estimator_options
         if self.primitive == "sampler":
-            options = self.mitigation.sampler_options(self.shots, self.seed)
-            return SamplerV2(mode=where, options=options)
-        options = self.mitigation.estimator_options(self.shots, self.seed)
-        return EstimatorV2(mode=where, options=options)
+            kind, options = SamplerV2, self.mitigation.sampler_options
+        tags = {} if tag is None else {"environment": {"job_tags": [tag]}}
+        return kind(mode=where, options=options(self.shots, self.seed) | tags)
 
 
 def requests(
@@ -273,8 +276,6 @@ def estimate(
     compiled: CompiledCircuit,
     weights: ArrayLike,
     features: ArrayLike,
-    *,
-    mode: Mode = "job",
     **options: Any,
 ) -> Estimates:
     """Run a batch and wait for the values.
@@ -287,7 +288,7 @@ def estimate(
     """
     begun = time.monotonic()
     parts = requests(compiled, weights, features, **options)
-    submitted = [request.submit(mode) for request in parts]
+    submitted = [request.submit() for request in parts]
     decoded = []
     for request, job in zip(parts, submitted, strict=True):
         try:
@@ -347,20 +348,34 @@ def _is_projector(observable: Any) -> bool:
     return identity and all(math.isclose(abs(c), 1 / size) for c, _ in observable.terms)
 
 
-def _context(target: Any, mode: Mode, is_local: bool) -> Any:
-    """What a primitive takes as `mode`; batches and sessions end when their jobs are sent."""
-    if mode == "job" or is_local:
-        return nullcontext(target)
+@contextmanager
+def sending(backend: Backend, mode: Mode) -> Iterator[Any]:
+    """Yield what `Request.submit` sends jobs within: a batch or a session; None for single jobs.
+
+    No job can be added after the block; those sent in it run to their end. Local backends have no
+    batches or sessions, so that all modes are single jobs there.
+
+    Raises:
+        HardwareError: the service does not open it.
+    """
+    if mode == "job" or backend.is_local:
+        yield None
+        return
     from qiskit_ibm_runtime import Batch, Session
 
-    return {"batch": Batch, "session": Session}[mode](backend=target)
+    try:
+        opened = {"batch": Batch, "session": Session}[mode](backend=backend.device)
+    except Exception as error:
+        raise HardwareError(_refused(backend.name, f"the {mode}", error)) from None
+    with opened:
+        yield opened
 
 
-def _refused(name: str, error: Exception) -> str:
-    """Why a job was not taken, without the service's own text, which may name the account."""
+def _refused(name: str, what: str, error: Exception) -> str:
+    """Why something was not taken, without the service's own text, which may name the account."""
     code = getattr(error, "status_code", None) or getattr(error, "code", None)
     detail = f"{type(error).__name__}{'' if code is None else f', code {code}'}"
     return (
-        f"{name} did not take the job ({detail}); check the account's quota and plan, the device's "
+        f"{name} did not take {what} ({detail}); check the account's quota and plan, the device's "
         "status and the connection, and run again: what was sent is not sent again"
     )

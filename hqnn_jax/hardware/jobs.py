@@ -1,9 +1,9 @@
 """Jobs that outlive the process: their ids, states and results in a folder.
 
 Every request has an entry under the hash of what is sent (`Request.digest`). An entry is written
-before the job is sent and again with the job's id right after, so that a request is sent a second
-time only once its job is known to have failed, or never to have been made. Results are one .npz
-file per request.
+before the job is sent and again with the job's id right after; a process stopped in between finds
+the job by its tag. So a request is sent a second time only once its job is known to have failed, or
+never to have been made. Results are one .npz file per request.
 """
 
 from __future__ import annotations
@@ -11,21 +11,29 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from hqnn_jax.errors import HardwareError
 from hqnn_jax.files import write_atomically
-from hqnn_jax.hardware.execution import Estimates, Mode, Request, gathered
+from hqnn_jax.hardware.execution import Estimates, Request, gathered
 
 State = Literal["sending", "sent", "collected", "failed"]
 _FAILED = {"ERROR", "CANCELLED", "FAILED"}
 
-Retrieve = Callable[[str], Any]
-"""The job of an id, from `QiskitRuntimeService.job`; raises where there is none."""
+
+@runtime_checkable
+class Service(Protocol):
+    """What is needed of `QiskitRuntimeService`."""
+
+    def job(self, job_id: str) -> Any:
+        """Return a job; raises where there is none."""
+
+    def jobs(self, *, limit: int, job_tags: list[str]) -> Sequence[Any]:
+        """Return the jobs with a tag."""
 
 
 class JobStore:
@@ -35,19 +43,19 @@ class JobStore:
     `attempts`, and the ids of failed jobs with their reason. No credential is in it.
     """
 
-    def __init__(self, folder: Path, retrieve: Retrieve | None = None):
+    def __init__(self, folder: Path, service: Service | None = None):
         """Open or make the folder.
 
         Args:
             folder: where entries and results are; made if missing.
-            retrieve: finds the jobs of earlier processes; by default those of the user's account,
+            service: finds the jobs of earlier processes; by default that of the user's account,
                 which is opened only when one is needed.
 
         Raises:
             HardwareError: the folder cannot be made.
         """
         self.folder = folder
-        self._retrieve = retrieve
+        self._service = service
         # Simulations end with the process; jobs of a device are found by their ids.
         self._running: dict[str, Any] = {}
         try:
@@ -74,16 +82,20 @@ class JobStore:
                 "service's page, or delete the file to send the request again"
             ) from error
 
-    def submit(self, requests: Sequence[Request], mode: Mode = "job") -> list[str]:
+    def submit(self, requests: Sequence[Request], within: Any = None) -> list[str]:
         """Send the requests that were not sent before, and return the ids of all jobs.
+
+        Args:
+            requests: what to send.
+            within: a batch or session, see `execution.sending`.
 
         Raises:
             HardwareError: a job is refused; those sent before it are kept. Or a process was
-                stopped between sending a job to a device and writing its id.
+                stopped while it sent a job, and the service cannot be asked for it.
         """
-        return [self._submit(request, mode) for request in requests]
+        return [self._submit(request, within) for request in requests]
 
-    def collect(self, requests: Sequence[Request], mode: Mode = "job") -> Estimates:
+    def collect(self, requests: Sequence[Request], within: Any = None) -> Estimates:
         """Wait for all jobs and return the values; failed jobs are sent again, once for a call.
 
         Requests that were never sent are sent first. What is collected is kept, whatever happens
@@ -92,8 +104,8 @@ class JobStore:
         Raises:
             HardwareError: a job failed twice, or the service cannot be reached.
         """
-        self.submit(requests, mode)
-        decoded = [self._result(request, mode) for request in requests]
+        self.submit(requests, within)
+        decoded = [self._result(request, within) for request in requests]
         entries = [self.entry(request) or {} for request in requests]
         return gathered(
             requests,
@@ -106,38 +118,58 @@ class JobStore:
         """The state of each request as last seen; None if it was never sent."""
         return [(self.entry(request) or {}).get("state") for request in requests]
 
-    def _submit(self, request: Request, mode: Mode) -> str:
+    def _submit(self, request: Request, within: Any) -> str:
         entry = self.entry(request)
-        local = request.compiled.backend.is_local
         if entry is not None and entry["state"] in {"sent", "collected"}:
             return entry["job_id"]
-        if entry is not None and entry["state"] == "sending" and not local:
-            raise HardwareError(
-                f"{self.folder / request.digest}.json: the process was stopped while it sent this "
-                "job, which may or may not exist; look for a job of that time on the service's "
-                'page, and put its id and "state": "sent" in the file, or delete the file'
-            )
+        if entry is not None and entry["state"] == "sending":
+            job = self._job_of(request, entry)
+            if job is not None:
+                return self._sent(request, entry, job)
         previous = (entry or {}).get("failures", [])
         sending = {
             "state": "sending",
             "job_id": None,
             "backend": request.compiled.backend.name,
             "sent_at": time.time(),
+            # Another attempt needs another tag.
+            "tag": f"hqnn_jax-{request.digest[:32]}-{len(previous) + 1}",
             "attempts": len(previous) + 1,
             "failures": previous,
         }
         self._write(request, sending)
         try:
-            job = request.submit(mode)
+            job = request.submit(within, tag=sending["tag"])
         except HardwareError:
             # A refused job does not exist.
             self._write(request, sending | {"state": "failed"})
             raise
-        self._write(request, sending | {"state": "sent", "job_id": job.job_id()})
+        return self._sent(request, sending, job)
+
+    def _sent(self, request: Request, entry: dict[str, Any], job: Any) -> str:
+        self._write(request, entry | {"state": "sent", "job_id": job.job_id()})
         self._running[job.job_id()] = job
         return job.job_id()
 
-    def _result(self, request: Request, mode: Mode) -> dict[str, np.ndarray]:
+    def _job_of(self, request: Request, entry: dict[str, Any]) -> Any | None:
+        """The job a process sent without noting its id; None if it was not sent."""
+        if request.compiled.backend.is_local:
+            return None
+        try:
+            found = self._opened_service().jobs(limit=1, job_tags=[entry["tag"]])
+        except HardwareError:
+            raise
+        except Exception as error:
+            reason = type(error).__name__
+        else:
+            return next(iter(found), None)
+        raise HardwareError(
+            f"{self.folder / request.digest}.json: a process was stopped while it sent this job, "
+            f"and the service cannot be asked whether it exists ({reason}); resume when it can be "
+            "reached"
+        )
+
+    def _result(self, request: Request, within: Any) -> dict[str, np.ndarray]:
         """Collect one request, sending it again once if its job has failed."""
         for attempt in range(2):
             entry = self.entry(request)
@@ -158,7 +190,7 @@ class JobStore:
                 request, entry | {"state": "failed", "failures": [*entry["failures"], failure]}
             )
             if attempt == 0:
-                self._submit(request, mode)
+                self._submit(request, within)
         backend = request.compiled.backend.name
         raise HardwareError(
             f"job {failure['job_id']} on {backend} failed ({reason}), and so did the one before "
@@ -178,7 +210,7 @@ class JobStore:
         if job is None and local:
             return None, "the process that simulated it has ended"
         try:
-            job = self._found(job_id) if job is None else job
+            job = self._opened_service().job(job_id) if job is None else job
             if not local:
                 # Unlike `result`, this tells a failed job from a failed connection.
                 job.wait_for_final_state()
@@ -203,12 +235,12 @@ class JobStore:
             "kept in the run's folder, resume to go on"
         )
 
-    def _found(self, job_id: str) -> Any:
-        if self._retrieve is None:
+    def _opened_service(self) -> Service:
+        if self._service is None:
             from hqnn_jax.hardware.backends import open_service
 
-            self._retrieve = open_service().job
-        return self._retrieve(job_id)
+            self._service = open_service()
+        return self._service
 
     def _arrays(self, request: Request) -> Path:
         return self.folder / f"{request.digest}.npz"

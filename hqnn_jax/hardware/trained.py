@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -37,6 +38,28 @@ class Samples:
 
 
 @dataclass(frozen=True, eq=False)
+class StoredPredictions:
+    """What a run predicted for the images when it was evaluated.
+
+    Attributes:
+        name: what reports call it.
+        description: the model, for people.
+        probabilities: of the classes, float64.
+        labels, positions: as in `Samples`.
+        class_names: names of the classes.
+        dataset: `name`, `fingerprint`, `split`, `synthetic`, `images` in the split.
+    """
+
+    name: str
+    description: str
+    probabilities: Float[np.ndarray, "images classes"]
+    labels: Int[np.ndarray, " images"]
+    positions: Int[np.ndarray, " images"]
+    class_names: tuple[str, ...]
+    dataset: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
 class TrainedCircuit:
     """A circuit that was trained in simulation, and its place in a classifier.
 
@@ -49,8 +72,8 @@ class TrainedCircuit:
         evaluated: the images that are evaluated.
         training: images to fine-tune on; None where that is not asked for.
         class_names: names of the classes.
-        dataset: `name`, `fingerprint`, `split`, `synthetic`, `images` in the split.
-        stored: probabilities the training run had stored for the evaluated images; None if none.
+        dataset: as in `StoredPredictions`.
+        stored: what the ideal circuit predicted when it was trained; None if that is not known.
     """
 
     name: str
@@ -61,8 +84,8 @@ class TrainedCircuit:
     evaluated: Samples
     training: Samples | None
     class_names: tuple[str, ...]
-    dataset: dict[str, object]
-    stored: Float[np.ndarray, "images classes"] | None = None
+    dataset: Mapping[str, Any]
+    stored: StoredPredictions | None = None
 
     def probabilities(
         self, values: Float[np.ndarray, "samples outputs"]

@@ -1,6 +1,7 @@
 """Values from primitives: against the exact ones, our noise engine, and each other."""
 
 import json
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ from hqnn_jax.errors import HardwareError
 from hqnn_jax.hardware import execution
 from hqnn_jax.hardware.backends import Backend, open_backend
 from hqnn_jax.hardware.compilation import compile_for, noisy_circuit
-from hqnn_jax.hardware.execution import estimate, requests
+from hqnn_jax.hardware.execution import estimate, requests, sending
 from hqnn_jax.hardware.mitigation import Mitigation
 from hqnn_jax.hardware.planning import plan
 
@@ -57,7 +58,7 @@ def on_manila(circuit):
 @pytest.fixture(scope="module")
 def noisy(on_manila, inputs):
     """The compiled gates in our engine, with our model of the device's noise."""
-    return values(noisy_circuit(on_manila), ((), on_manila.parameter_values(*inputs)))
+    return values(noisy_circuit(on_manila), inputs)
 
 
 def values(circuit, inputs):
@@ -114,10 +115,40 @@ def test_one_job_for_the_whole_batch_and_only_the_used_qubits(monkeypatch):
 
 
 @pytest.mark.parametrize("mode", ["batch", "session"])
-def test_modes_on_a_local_backend_are_jobs(on_manila, inputs, mode):
-    found = estimate(on_manila, *inputs, shots=64, seed=1, mode=mode)
-    expected = estimate(on_manila, *inputs, shots=64, seed=1)
-    np.testing.assert_array_equal(found.values, expected.values)
+def test_jobs_of_a_device_are_sent_within_the_mode(on_manila, monkeypatch, mode):
+    opened = []
+
+    class Opened:
+        def __init__(self, backend):
+            opened.append(backend)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *exception):
+            opened.append("closed")
+
+    monkeypatch.setattr(f"qiskit_ibm_runtime.{mode.title()}", Opened)
+    with sending(on_manila.backend, mode) as within:
+        assert within is None  # simulated here
+    device = replace(on_manila.backend, name="ibm_manila", is_local=False)
+    with sending(device, "job") as within:
+        assert within is None
+    assert not opened
+    with sending(device, mode) as within:
+        assert isinstance(within, Opened)
+    assert opened == [device.device, "closed"]
+
+    def refuse(backend):
+        raise RuntimeError("token=not-a-real-token: the open plan has none")
+
+    monkeypatch.setattr(f"qiskit_ibm_runtime.{mode.title()}", refuse)
+    with (
+        pytest.raises(HardwareError, match=f"did not take the {mode} .RuntimeError") as caught,
+        sending(device, mode),
+    ):
+        pass
+    assert "not-a-real-token" not in str(caught.value)
 
 
 def test_probabilities_are_sampled_and_expectations_estimated(on_manila, inputs):

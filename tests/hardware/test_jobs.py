@@ -46,27 +46,36 @@ class Service:
     """What keeps jobs between processes."""
 
     def __init__(self):
-        self.jobs, self.states, self.is_down, self.is_full = {}, {}, False, False
+        self.sent, self.tags, self.states = {}, {}, {}
+        self.is_down = self.is_full = False
 
-    def submit(self, request, mode):
+    def submit(self, request, within, tag):
         if self.is_full:
             raise HardwareError("quota")
-        job = Job(self, len(self.jobs), request)
-        self.jobs[job.job_id()] = job
+        job = Job(self, len(self.sent), request)
+        self.sent[job.job_id()] = job
+        self.tags[tag] = job
         return job
+
+    def jobs(self, *, limit, job_tags):
+        if self.is_down:
+            raise ConnectionError(f"no route, token={TOKEN}")
+        return [self.tags[tag] for tag in job_tags if tag in self.tags][:limit]
 
     def job(self, job_id):
         if self.is_down:
             raise ConnectionError(f"no route, token={TOKEN}")
         if self.states.get(job_id) == "EXPIRED":
             raise RuntimeJobNotFound(job_id)
-        return self.jobs[job_id]
+        return self.sent[job_id]
 
 
 @pytest.fixture
 def service(monkeypatch):
     service = Service()
-    monkeypatch.setattr(execution.Request, "submit", lambda r, mode="job": service.submit(r, mode))
+    monkeypatch.setattr(
+        execution.Request, "submit", lambda r, within=None, *, tag: service.submit(r, within, tag)
+    )
     return service
 
 
@@ -92,24 +101,24 @@ def expected(parts, numbers):
 
 
 def test_another_process_collects_and_sends_nothing_again(tmp_path, service, parts):
-    assert JobStore(tmp_path, service.job).submit(parts) == ["job0", "job1", "job2"]
+    assert JobStore(tmp_path, service).submit(parts) == ["job0", "job1", "job2"]
     entry = json.loads((tmp_path / f"{parts[1].digest}.json").read_text())
     assert (entry["state"], entry["job_id"], entry["backend"]) == ("sent", "job1", "ibm_manila")
     for _ in range(2):
-        store = JobStore(tmp_path, service.job)
+        store = JobStore(tmp_path, service)
         found = store.collect(parts)
         np.testing.assert_array_equal(found.values, expected(parts, [0, 1, 2]))
         np.testing.assert_array_equal(found.standard_errors, 0.1)
         assert found.job_ids == ("job0", "job1", "job2")
         assert store.states(parts) == ["collected"] * 3
-    assert len(service.jobs) == 3
+    assert len(service.sent) == 3
 
 
 @pytest.mark.parametrize("state", ["ERROR", "CANCELLED", "EXPIRED"])
 def test_failed_jobs_are_sent_again(tmp_path, service, parts, state):
-    JobStore(tmp_path, service.job).submit(parts)
+    JobStore(tmp_path, service).submit(parts)
     service.states["job1"] = state
-    store = JobStore(tmp_path, service.job)
+    store = JobStore(tmp_path, service)
     found = store.collect(parts)
     np.testing.assert_array_equal(found.values, expected(parts, [0, 3, 2]))
     assert found.job_ids == ("job0", "job3", "job2")
@@ -122,18 +131,18 @@ def test_failed_jobs_are_sent_again(tmp_path, service, parts, state):
 def test_what_fails_twice_is_an_error_and_the_rest_is_kept(tmp_path, service, parts):
     service.states |= {"job1": "ERROR", "job3": "ERROR"}
     with pytest.raises(HardwareError, match=r"job3 on ibm_manila failed .error."):
-        JobStore(tmp_path, service.job).collect(parts)
-    store = JobStore(tmp_path, service.job)
+        JobStore(tmp_path, service).collect(parts)
+    store = JobStore(tmp_path, service)
     assert store.states(parts) == ["collected", "failed", "sent"]
     np.testing.assert_array_equal(store.collect(parts).values, expected(parts, [0, 4, 2]))
 
 
 def test_a_failing_network_loses_nothing(tmp_path, service, parts):
-    store = JobStore(tmp_path, service.job)
+    store = JobStore(tmp_path, service)
     store.submit(parts)
     store.collect(parts[:1])
     service.is_down = True
-    for process in (store, JobStore(tmp_path, service.job)):
+    for process in (store, JobStore(tmp_path, service)):
         with pytest.raises(
             HardwareError, match=r"cannot fetch job job1 .ConnectionError"
         ) as caught:
@@ -142,14 +151,14 @@ def test_a_failing_network_loses_nothing(tmp_path, service, parts):
         assert "\n" not in str(caught.value)
         assert process.states(parts) == ["collected", "sent", "sent"]
     service.is_down = False
-    found = JobStore(tmp_path, service.job).collect(parts)
+    found = JobStore(tmp_path, service).collect(parts)
     np.testing.assert_array_equal(found.values, expected(parts, [0, 1, 2]))
-    assert len(service.jobs) == 3
+    assert len(service.sent) == 3
     assert not any(TOKEN in path.read_text() for path in tmp_path.glob("*.json"))
 
 
 def test_a_refused_job_is_sent_when_there_is_room(tmp_path, service, parts):
-    store = JobStore(tmp_path, service.job)
+    store = JobStore(tmp_path, service)
     store.submit(parts[:2])
     service.is_full = True
     with pytest.raises(HardwareError, match="quota"):
@@ -159,22 +168,31 @@ def test_a_refused_job_is_sent_when_there_is_room(tmp_path, service, parts):
     assert store.submit(parts) == ["job0", "job1", "job2"]
 
 
-def test_a_job_that_may_have_been_sent_is_not_sent_again(tmp_path, service, parts, monkeypatch):
-    def stopped(request, mode="job"):
-        service.submit(request, mode)
+@pytest.mark.parametrize("was_sent", [True, False])
+def test_a_job_whose_id_was_not_noted_is_found_by_its_tag(
+    tmp_path, service, parts, monkeypatch, was_sent
+):
+    def stopped(request, within=None, *, tag):
+        if was_sent:
+            service.submit(request, within, tag)
         raise KeyboardInterrupt
 
-    store = JobStore(tmp_path, service.job)
-    monkeypatch.setattr(execution.Request, "submit", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        store.submit(parts[:1])
-    with pytest.raises(HardwareError, match="may or may not exist"):
-        JobStore(tmp_path, service.job).submit(parts[:1])
-    assert len(service.jobs) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(execution.Request, "submit", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            JobStore(tmp_path, service).submit(parts[:1])
+    service.is_down = True
+    with pytest.raises(HardwareError, match=r"cannot be asked whether it exists .Connection") as e:
+        JobStore(tmp_path, service).submit(parts[:1])
+    assert TOKEN not in str(e.value)
+    service.is_down = False
+    found = JobStore(tmp_path, service).collect(parts[:1])
+    assert len(service.sent) == 1
+    assert found.job_ids == ("job0",)
 
 
 def test_damaged_files_are_named(tmp_path, service, parts):
-    store = JobStore(tmp_path, service.job)
+    store = JobStore(tmp_path, service)
     store.collect(parts[:1])
     (tmp_path / f"{parts[0].digest}.npz").write_bytes(b"damaged")
     with pytest.raises(HardwareError, match=r"\.npz: cannot read the collected values"):

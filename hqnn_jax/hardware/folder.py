@@ -1,0 +1,123 @@
+"""The folder of an evaluation on a backend: settings, jobs, what was compiled, results."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from hqnn_jax.config.hardware import HardwareConfig
+from hqnn_jax.config_loading import first_difference, load_section
+from hqnn_jax.errors import RunFolderError
+from hqnn_jax.files import write_atomically
+
+
+class HardwareFolder:
+    """Paths and files of one evaluation on a backend."""
+
+    def __init__(self, path: Path):
+        """Name the folder; nothing is read or written yet."""
+        self.path = path
+        self.settings = path / "hardware.yaml"
+        self.jobs = path / "jobs"
+        self.compiled = path / "compiled"
+        self.calibration = path / "calibration.json"
+        self.simulated = path / "simulated"
+        self.record = path / "hardware.json"
+        self.arrays = path / "hardware.npz"
+        self.report = path / "report.html"
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether an evaluation has begun here."""
+        return self.settings.exists()
+
+    def prepare(self, settings: HardwareConfig, *, resume: bool) -> None:
+        """Create the folder for a new evaluation, or check that one can be resumed in it.
+
+        **Raises:** `RunFolderError` if it holds another evaluation, one of the same settings
+        without `resume`, or something else, or cannot be written. Nothing existing is touched.
+        """
+        if self.is_begun:
+            self._require_same(settings)
+        if self.is_begun and not resume:
+            done = "a finished" if self.record.exists() else "an unfinished"
+            raise RunFolderError(
+                f"{self.path}: holds {done} evaluation; collect its jobs and write its report with "
+                "--resume, or choose another --out"
+            )
+        if resume and not self.is_begun:
+            raise RunFolderError(
+                f"{self.path}: nothing to resume (no {self.settings.name}); leave out --resume to "
+                "start, or name the folder with --out"
+            )
+        try:
+            if self.path.exists() and not resume and any(self.path.iterdir()):
+                raise RunFolderError(
+                    f"{self.path}: the folder is not empty and holds no evaluation; choose another "
+                    "--out"
+                )
+            for folder in (self.path, self.jobs, self.compiled, self.simulated):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunFolderError(
+                f"{self.path}: cannot create the folder: {error.strerror}; choose a writable --out"
+            ) from error
+        if not resume:
+            text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
+            write_atomically(self.settings, text.encode())
+
+    def stored_settings(self) -> HardwareConfig:
+        """Read the settings of the evaluation that has begun here."""
+        return load_section(self.settings, [], HardwareConfig)
+
+    def _require_same(self, settings: HardwareConfig) -> None:
+        stored, given = (s.model_dump(mode="json") for s in (self.stored_settings(), settings))
+        difference = first_difference(stored, given)
+        if difference is not None:
+            key, old, new = difference
+            raise RunFolderError(
+                f"{self.path}: holds an evaluation with other settings: {key} is {old!r} there, "
+                f"{new!r} here; choose another --out"
+            )
+
+    def write_json(self, path: Path, content: Mapping[str, Any]) -> None:
+        """Write a JSON file atomically."""
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        write_atomically(path, f"{text}\n".encode())
+
+    def read_json(self, path: Path) -> Any:
+        """Read a JSON file.
+
+        **Raises:** `RunFolderError` if it is damaged.
+        """
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunFolderError(
+                f"{path}: cannot read ({error}); delete it, then --resume"
+            ) from error
+
+    def write_arrays(self, path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write an `.npz` file atomically."""
+        content = io.BytesIO()
+        np.savez_compressed(content, allow_pickle=False, **arrays)
+        write_atomically(path, content.getvalue())
+
+    def read_arrays(self, path: Path) -> dict[str, np.ndarray]:
+        """Read an `.npz` file.
+
+        **Raises:** `RunFolderError` if it is damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError, EOFError) as error:
+            raise RunFolderError(
+                f"{path}: cannot read ({error}); delete it, then --resume"
+            ) from error
