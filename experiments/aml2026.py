@@ -90,6 +90,8 @@ ARMS: Mapping[str, Arm] = {
     "cnn": Arm(cnn, "cnn"),
 }
 """All arms by name, in the order of the report."""
+CIRCUIT_ARMS = tuple(name for name, arm in ARMS.items() if arm.options == "vqc")
+"""Those with a trained circuit, whose weights are stored."""
 
 
 class Aml2026Config(Section):
@@ -174,7 +176,7 @@ def run(config: Aml2026Config, out: Path, progress: Progress) -> dict[str, Any]:
     cells_folder = out / "cells"
     cells_folder.mkdir(parents=True, exist_ok=True)
     data = _lazy_data(config, pool, positions, progress)
-    fingerprint, cells = _fingerprint(pool), []
+    fingerprint, cells = pool_fingerprint(pool), []
     with stop_requested() as stop:
         for size, name in itertools.product(config.sizes, config.arms):
             if stop():
@@ -182,6 +184,9 @@ def run(config: Aml2026Config, out: Path, progress: Progress) -> dict[str, Any]:
             key = _cell_key(config, fingerprint, size, name)
             path = cells_folder / f"{size}_{name}_{key}.json"
             cell = _stored(path, progress)
+            if cell is not None and name in CIRCUIT_ARMS and "weights" not in cell:
+                progress.line(f"{path.name}: has no weights of the circuit; computing it anew")
+                cell = None
             if cell is None:
                 arm = ARMS[name]
                 with progress.task(f"{size} images per class: {name}"):
@@ -229,7 +234,8 @@ def _check_two_classes(pool: ImagePool) -> None:
         )
 
 
-def _fingerprint(pool: ImagePool) -> str:
+def pool_fingerprint(pool: ImagePool) -> str:
+    """Return a digest of all images and labels, in their order (SHA-256, hex)."""
     digest = hashlib.sha256(np.ascontiguousarray(pool.labels).tobytes())
     for image in pool.digests:
         digest.update(image)
@@ -252,11 +258,14 @@ def _cell_key(config: Aml2026Config, fingerprint: str, size: int, name: str) -> 
 
 
 def _cell(size: int, name: str, outcome: Outcome, labels: np.ndarray) -> dict[str, Any]:
+    figures = outcome._asdict()
+    if outcome.weights is None:
+        del figures["weights"]
     return {
         "size": size,
         "arm": name,
         "accuracies": np.mean(outcome.predictions == labels, axis=1).tolist(),
-        **{key: value for key, value in outcome._asdict().items() if key != "predictions"},
+        **{key: value for key, value in figures.items() if key != "predictions"},
         "predictions": np.asarray(outcome.predictions).tolist(),
         "labels": labels.tolist(),
     }

@@ -58,6 +58,7 @@ class Outcome(NamedTuple):
         parameters: trained numbers of one model; None for support-vector machines.
         losses: training loss per iteration, of each seed; None where there is no such curve.
         epochs: epochs trained up to the chosen parameters, per seed; None where not applicable.
+        weights: of the trained circuit of each seed, in radians; None for other arms.
     """
 
     predictions: Int[np.ndarray, "seeds test"]
@@ -66,6 +67,7 @@ class Outcome(NamedTuple):
     parameters: int | None
     losses: Sequence[Sequence[float]] | None = None
     epochs: Sequence[int] | None = None
+    weights: Sequence[Sequence[float]] | None = None
 
 
 def run_compiled(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float, float]:

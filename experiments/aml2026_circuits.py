@@ -118,8 +118,14 @@ def _trainer(circuit: Circuit, minimise: Minimise) -> Callable[[Array, Examples]
 
 # Cached, because a program is compiled once for each function and not for each call.
 @functools.cache
-def _circuit(num_qubits: int, circuit_reps: int) -> Circuit:
+def vqc_circuit(num_qubits: int, circuit_reps: int) -> Circuit:
+    """Return the circuit of the arms with a trained circuit."""
     return aml2026(num_qubits, circuit_reps)
+
+
+def vqc_data(arm: str, data: SampledData, options: VqcConfig) -> SampledData:
+    """Return the data with the angles that an arm's circuit is given."""
+    return data.with_bandwidth(options.bandwidth) if arm == "vqc_adam_scaled" else data
 
 
 @functools.cache
@@ -187,9 +193,8 @@ def _vqc_outcome(
             "the circuit's training loss is not finite; expected values from 0 to 4; lower the "
             "optimiser's step in the section vqc"
         )
-    outputs, *_ = run_compiled(
-        _predictor(circuit), jnp.asarray(minimum.weights), data.padded(data.angles.test)
-    )
+    weights = jnp.asarray(minimum.weights)
+    outputs, *_ = run_compiled(_predictor(circuit), weights, data.padded(data.angles.test))
     tested = data.labels.test.shape[1]
     return Outcome(
         predictions=(np.asarray(outputs)[:, :tested, 0] > 0).astype(np.int32),
@@ -197,18 +202,19 @@ def _vqc_outcome(
         compile_seconds=compile_seconds,
         parameters=circuit.num_weights,
         losses=np.asarray(minimum.losses, np.float64).round(6).tolist(),
+        weights=np.asarray(weights, np.float64).reshape(len(weights), -1).tolist(),
     )
 
 
 def vqc_cobyla(data: SampledData, options: VqcConfig) -> Outcome:
     """Train the circuit with COBYLA, as the paper does."""
-    circuit = _circuit(data.num_components, options.circuit_reps)
+    circuit = vqc_circuit(data.num_components, options.circuit_reps)
     return _vqc_outcome(data, circuit, _train_cobyla(data, circuit, options))
 
 
 def vqc_spsa(data: SampledData, options: VqcConfig) -> Outcome:
     """Train the circuit with SPSA: two evaluations an iteration, whatever the dimension."""
-    circuit = _circuit(data.num_components, options.circuit_reps)
+    circuit = vqc_circuit(data.num_components, options.circuit_reps)
     trainer = _spsa_trainer(circuit, options)
     trained = run_compiled(trainer, seed_keys(data.seeds), Examples.of(data))
     return _vqc_outcome(data, circuit, trained)
@@ -216,7 +222,7 @@ def vqc_spsa(data: SampledData, options: VqcConfig) -> Outcome:
 
 def vqc_adam(data: SampledData, options: VqcConfig) -> Outcome:
     """Train the circuit with Adam and the exact gradient."""
-    circuit = _circuit(data.num_components, options.circuit_reps)
+    circuit = vqc_circuit(data.num_components, options.circuit_reps)
     trainer = _adam_trainer(circuit, options)
     trained = run_compiled(trainer, seed_keys(data.seeds), Examples.of(data))
     return _vqc_outcome(data, circuit, trained)
@@ -228,13 +234,13 @@ def vqc_adam_scaled(data: SampledData, options: VqcConfig) -> Outcome:
     Over the whole range [0, 2π] the phases (π - x)(π - y) of the feature map turn so often that
     neighbouring cells get unrelated states.
     """
-    return vqc_adam(data.with_bandwidth(options.bandwidth), options)
+    return vqc_adam(vqc_data("vqc_adam_scaled", data, options), options)
 
 
 def quantum_kernel_svm(data: SampledData, options: SvmConfig) -> Outcome:
     """Fit a support-vector machine on the fidelities of the states of the ZZ feature map."""
     # What follows the feature map cancels in a fidelity; the shortest such circuit will do.
-    kernels = _kernel_matrices(_circuit(data.num_components, 1))
+    kernels = _kernel_matrices(vqc_circuit(data.num_components, 1))
     angles = np.concatenate([data.angles.train, data.angles.test], axis=1)
     matrices, compile_seconds, seconds = run_compiled(kernels, data.padded(angles))
     trained, tested = data.labels.train.shape[1], data.labels.test.shape[1]

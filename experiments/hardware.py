@@ -95,7 +95,7 @@ def _load(
     needs_circuit: bool,
 ) -> Evaluated:
     if (path / "cells").is_dir():
-        return _vqc(path, settings, progress)
+        return _vqc(path, settings, data_dir, progress)
     if settings.model is not None:
         raise ConfigurationError(
             f"model: {settings.model!r} chooses among the circuits of a folder of aml2026, but "
@@ -107,7 +107,9 @@ def _load(
     return source.stored_predictions()
 
 
-def _vqc(path: Path, settings: HardwareConfig, progress: Progress) -> Evaluated:
+def _vqc(
+    path: Path, settings: HardwareConfig, data_dir: Path | None, progress: Progress
+) -> Evaluated:
     from experiments.aml2026_hardware import DEFAULT_ARM, load_vqc
 
     arm, _, size = (settings.model or DEFAULT_ARM).partition("-")
@@ -123,6 +125,7 @@ def _vqc(path: Path, settings: HardwareConfig, progress: Progress) -> Evaluated:
         images=settings.images,
         fine_tuning=settings.fine_tuning,
         progress=progress,
+        data_dir=data_dir,
     )
 
 

@@ -42,7 +42,8 @@ def noise_from_target(
 
     With `transpiled=True` the circuit is one that Qiskit has transpiled to the device, where RX
     or RY stands for one `sx`. The model is then exactly Aer's for devices with `cx` or `cz`; an
-    imported `ecr` is decomposed into a CNOT and rotations, each of which is noisy here.
+    imported `ecr` is decomposed into a CNOT and rotations, each of which is noisy here, unless it
+    was written differently before, as `hqnn_jax.hardware.compilation.noisy_circuit` does.
 
     Args:
         device: a Qiskit `Target`, or a backend with the attribute `target`.

@@ -12,6 +12,7 @@ from hqnn_jax.evaluation.document import Section
 from hqnn_jax.hardware import tables
 from hqnn_jax.hardware.figures import fitted_line
 from hqnn_jax.hardware.results import (
+    FINE_TUNED,
     ArmKind,
     ArmResult,
     HardwareResults,
@@ -22,8 +23,6 @@ from hqnn_jax.hardware.tables import Record
 
 _SIGNIFICANT = 0.05
 _MOST_SENTENCES = 3
-FINE_TUNED = ", fine-tuned"
-"""Ends the name of a model whose weights were trained on the backend; see `ModelResult`."""
 
 
 def answer(results: HardwareResults, record: Record) -> Section:
@@ -175,7 +174,7 @@ def _other_models(results: HardwareResults, record: Record) -> list[str]:
 
 def fine_tuning_effects(results: HardwareResults) -> tuple[str, ...]:
     """Say for each fine-tuned model what it gains on the backend over the weights before."""
-    settings, images, told = results.settings, len(results.labels), []
+    images, told = len(results.labels), []
     raw = {
         model.name: arm for model in results.models for arm in model.arms if arm.kind == "backend"
     }
@@ -183,9 +182,7 @@ def fine_tuning_effects(results: HardwareResults) -> tuple[str, ...]:
         before = raw.get(name.removesuffix(FINE_TUNED))
         if before is None or before is after:
             continue
-        found = accuracy_difference(
-            after, before, results.labels, settings["interval_samples"], settings["images"]["seed"]
-        )
+        found = accuracy_difference(after, before, results.labels)
         if found is not None:
             told.append(
                 f"{name}, against the weights before, both on the backend without mitigation: "

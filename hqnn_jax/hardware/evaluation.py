@@ -25,7 +25,7 @@ from hqnn_jax.hardware.folder import HardwareFolder
 from hqnn_jax.hardware.jobs import JobStore
 from hqnn_jax.hardware.mitigation import Mitigation
 from hqnn_jax.hardware.planning import plan
-from hqnn_jax.hardware.results import ArmKind, ArmResult, HardwareResults, ModelResult
+from hqnn_jax.hardware.results import FINE_TUNED, ArmKind, ArmResult, HardwareResults, ModelResult
 from hqnn_jax.hardware.saved import compiled_name, load_compiled, save_compiled
 from hqnn_jax.hardware.trained import StoredPredictions, TrainedCircuit
 from hqnn_jax.progress import Progress
@@ -311,7 +311,7 @@ class Evaluation:
             "change": float(np.linalg.norm(tuned.weights - model.weights)),
         }
         changed = dataclasses.replace(
-            model, name=f"{model.name}, fine-tuned", weights=tuned.weights, stored=None
+            model, name=model.name + FINE_TUNED, weights=tuned.weights, stored=None
         )
         result = self._work(changed, {"fine_tuning": details})
         if not self.backend.is_local:

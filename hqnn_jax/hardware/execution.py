@@ -49,9 +49,9 @@ class Estimates:
         values: shape [batch, outputs], float64.
         standard_errors: statistical error of each value, of the same shape; 0 for exact values.
             Errors of outputs measured together are correlated.
-        raw_values: values of the same job without readout mitigation or extrapolation; None if
-            the job has none, as with the estimator's readout mitigation. Compare with a job
-            without mitigation then.
+        raw_values: values of the same job before the last step of mitigation: extrapolation, or
+            the sampler's inversion of the readout; None if the job has none, as with the
+            estimator's readout mitigation alone. Compare with a job without mitigation then.
         shots: measurements of each basis for each sample; 0 for exact values.
         seconds: wall-clock time from submission to result, queueing included.
         job_ids: the jobs the values are from.

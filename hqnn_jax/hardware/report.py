@@ -214,15 +214,13 @@ def _explanations(results: HardwareResults) -> tuple[str, ...]:
         "classical layers around the circuit; weights fine-tuned on the backend are a model of "
         "their own.",
         "Intervals (95 %): other images of the same kind might give accuracies and differences "
-        "in these ranges (bootstrap over the images; Wilson’s interval for the agreement). They "
-        "do not cover other shots, another calibration, another training seed or other "
-        "hospitals. With few images that differ they are too narrow: where one has no width, a "
-        "share of up to 3/n of other images may still speak against it, with n images seen.",
-        "McNemar’s exact test counts the images that only one of two arms gets right, and is the "
-        "more careful where they are few. Its p-values are not corrected for the number of arms; "
-        "the unmitigated backend arm is the question that was asked, the others stand beside it. "
-        "A large p-value is no proof of equality: the interval says which differences these "
-        "images leave open.",
+        "in these ranges (bootstrap over the images for accuracies and F1, Newcombe’s paired "
+        "interval for differences, Wilson’s for the agreement). They do not cover other shots, "
+        "another calibration, another training seed or other hospitals.",
+        "McNemar’s exact test counts the images that only one of two arms gets right. Its "
+        "p-values are not corrected for the number of arms; the unmitigated backend arm is the "
+        "question that was asked, the others stand beside it. A large p-value is no proof of "
+        "equality: the interval says which differences these images leave open.",
     )
 
 

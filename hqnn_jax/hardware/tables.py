@@ -193,14 +193,16 @@ _ERRORS = {
     "rmse": "RMSE",
     "bias": "Bias",
     "standard_error": "Statistical error",
-    "raw_rmse": "RMSE before mitigation",
+    "raw_rmse": "RMSE before the last step",
 }
 _ERROR_NOTES = {
     "rmse": "Root mean square over the images of measured minus exact value.",
     "bias": "Mean over the images of measured minus exact value.",
     "standard_error": "Root mean square over the images of the stated error from shots: about the "
     "RMSE if nothing else were wrong.",
-    "raw_rmse": "RMSE of values from the same job without its mitigation, where the job has them.",
+    "raw_rmse": "RMSE of values from the same job before its last step of mitigation, where the "
+    "job has them: before the extrapolation of zne (so with readout mitigation, if there is any), "
+    "or before the sampler’s correction of the readout.",
 }
 
 

@@ -14,7 +14,7 @@ from hqnn_jax.config.hardware import HardwareConfig
 from hqnn_jax.errors import RunFolderError
 from hqnn_jax.hardware import figures, tables
 from hqnn_jax.hardware.report import hardware_document, write_hardware_report
-from hqnn_jax.hardware.results import ArmResult, HardwareResults, ModelResult
+from hqnn_jax.hardware.results import ArmResult, HardwareResults, ModelResult, paired_interval
 from tests.ablation.conftest import Page
 
 IMAGES = 40
@@ -187,7 +187,7 @@ def test_one_table_has_every_arm_of_every_model(page):
     assert backend[3].startswith("−15.0 (−")
     assert backend[4] == "0.031 (0 : 6)"
     assert backend[5].startswith("85.0 (")
-    assert mitigated[3] == "0.0 (0.0 to 0.0)"
+    assert mitigated[3] == "0.0 (−8.8 to +8.8)"
     assert mitigated[4] == "1.000 (0 : 0)"
 
 
@@ -439,3 +439,13 @@ def test_text_is_escaped(tmp_path):
     text = path.read_text(encoding="utf-8")
     assert html.escape(HOSTILE) in text
     assert HOSTILE not in text
+
+
+def test_paired_intervals_are_newcombes():
+    # An example of Newcombe 1998, method 10.
+    np.testing.assert_allclose(paired_interval(36, 12, 2, 0), [0.0569, 0.3404], atol=5e-5)
+    low, high = paired_interval(250, 0, 2, 4)
+    assert low < -2 / 256 < 0 < high
+    assert paired_interval(100, 0, 0, 0)[1] == pytest.approx(0.037, abs=1e-3)
+    swapped = paired_interval(30, 3, 9, 8)
+    np.testing.assert_allclose(paired_interval(30, 9, 3, 8), [-swapped[1], -swapped[0]])
