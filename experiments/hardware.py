@@ -145,9 +145,12 @@ def run(
     **Returns:** the folder, and the results if they were waited for.
     """
     settings, folder = request.settings(resume=resume)
+    folder.check(settings, resume=resume)
     models = load_models(request, settings, progress)
     evaluation = Evaluation(models, settings, folder, progress)
-    folder.prepare(settings, resume=resume)
+    if not wait:
+        evaluation.check_no_wait()
+    folder.create(settings)
     results = evaluation.run(wait=wait)
     if results is not None:
         folder.write_arrays(folder.arrays, results.arrays())

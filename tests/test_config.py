@@ -11,7 +11,8 @@ from hqnn_jax.ablation.file import load_ablation
 from hqnn_jax.ablation.plan import Plan
 from hqnn_jax.circuits import ANSATZE, CIRCUITS, EMBEDDINGS, ENGINES, ENTANGLEMENTS, MEASUREMENTS
 from hqnn_jax.config import Config
-from hqnn_jax.config_loading import load_config
+from hqnn_jax.config.hardware import HardwareConfig
+from hqnn_jax.config_loading import load_config, load_section
 from hqnn_jax.errors import ConfigurationError
 from hqnn_jax.models import build_circuit
 
@@ -31,6 +32,7 @@ def minimal(tmp_path):
 
 
 ABLATIONS = sorted(CONFIGS.glob("ablation_*.yaml"))
+HARDWARE = sorted(CONFIGS.glob("hardware/*.yaml"))
 RUNS = sorted(set(CONFIGS.glob("*.yaml")) - set(ABLATIONS))
 
 
@@ -55,7 +57,9 @@ def test_shipped_configs_state_what_they_are_for():
         "qubits_layers",
         "training_size",
         "noise",
+        "noise_aware",
     }
+    assert {p.stem for p in HARDWARE} >= {"radhi2025", "hqnn2026", "aml2026", "fine_tuning"}
     for path in (*RUNS, *ABLATIONS):
         head = path.read_text().split("dataset:")[0]
         command = "ablate" if path in ABLATIONS else "run"
@@ -69,6 +73,16 @@ def test_shipped_ablations_can_be_laid_out(path):
     plan = Plan.of(path.stem, load_ablation(path, []))
     assert len(plan.arms) >= 8
     assert len(plan.seeds) >= 10
+
+
+@pytest.mark.parametrize("path", HARDWARE, ids=lambda p: p.stem)
+def test_shipped_hardware_settings_load_and_state_what_they_are_for(path):
+    config = load_section(path, [], HardwareConfig)
+    assert config.backend == "fake_sherbrooke"
+    head = path.read_text().split("backend:")[0]
+    assert f"--config configs/hardware/{path.name}" in head
+    assert "time:" in head
+    assert "result:" in head
 
 
 def test_an_ablation_is_no_run():

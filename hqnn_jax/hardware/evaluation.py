@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from hqnn_jax.circuits import Circuit
 from hqnn_jax.config.hardware import FineTuningConfig, HardwareConfig
-from hqnn_jax.errors import HardwareError
+from hqnn_jax.errors import ConfigurationError, HardwareError
 from hqnn_jax.hardware import arms
 from hqnn_jax.hardware.backends import Backend, calibration, open_backend
 from hqnn_jax.hardware.compilation import CompiledCircuit, compile_for
@@ -104,36 +104,56 @@ class Evaluation:
             for work in self.works
         ]
 
+    def check_no_wait(self) -> None:
+        """Raise `ConfigurationError` if nothing could be collected by another process."""
+        if self.backend.is_local or self.config.fine_tuning is not None:
+            raise ConfigurationError(
+                "--no-wait: simulations end with this process, and fine-tuning needs the values of "
+                "each job for the next; leave it out"
+            )
+
     def run(self, *, wait: bool = True) -> HardwareResults | None:
         """Send what was not sent, collect everything, and return the results.
 
-        With `wait=False` nothing is collected, and None returned.
+        With `wait=False` nothing is collected, and None returned; see `check_no_wait`.
 
         **Raises:** `HardwareError` if the backend fails; what was sent and collected is kept, and
         another call in the same folder goes on. `Interrupted` on Ctrl-C.
         """
-        if not wait and (self.backend.is_local or self.config.fine_tuning is not None):
-            raise HardwareError(
-                "--no-wait: simulations end with this process, and fine-tuning needs the values of "
-                "each job for the next; leave it out"
-            )
+        self.folder.require_same_models(
+            [
+                {"model": work.model.name, "jobs": work.requests["none"][0].digest}
+                for work in self.works
+            ]
+        )
         store = JobStore(self.folder.jobs)
+        # With the calibration of the day the jobs are sent on.
+        for work in self.works:
+            self._save(work.compiled)
+            self._simulated(work)
+        self._calibration()
         try:
-            with sending(self.backend, self.config.mode) as within:
+            # Nothing is opened on a service where all jobs were sent before.
+            mode = self.config.mode if self._are_missing(store) else "job"
+            with sending(self.backend, mode) as within:
                 works = self._sent(store, within)
             return self._results(works, store) if wait else None
         except KeyboardInterrupt:
             raise Interrupted(
-                f"{self.folder.path}: stopped; jobs that were sent go on, and --resume collects "
-                "them"
+                f"{self.folder.path}: stopped; what was measured is kept and jobs on a device go "
+                "on: --resume goes on"
             ) from None
 
+    def _are_missing(self, store: JobStore) -> bool:
+        """Whether jobs must be sent, as far as that is known before fine-tuning."""
+        parts = [r for work in self.works for found in work.requests.values() for r in found]
+        return self.config.fine_tuning is not None or any(
+            state not in ("sent", "collected") for state in store.states(parts)
+        )
+
     def _sent(self, store: JobStore, within: Any) -> list[Work]:
-        """Note what was compiled and the calibration, then send all jobs to a device."""
+        """Send all jobs to a device, and fine-tune; return what is to be evaluated."""
         works = self.works
-        for work in works:
-            self._save(work.compiled)
-        self._calibration()
         if not self.backend.is_local:
             for work in works:
                 self._submit(work, store, within)

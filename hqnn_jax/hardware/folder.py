@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ class HardwareFolder:
         """Name the folder; nothing is read or written yet."""
         self.path = path
         self.settings = path / "hardware.yaml"
+        self.models = path / "models.json"
         self.jobs = path / "jobs"
         self.compiled = path / "compiled"
         self.calibration = path / "calibration.json"
@@ -37,11 +39,11 @@ class HardwareFolder:
         """Whether an evaluation has begun here."""
         return self.settings.exists()
 
-    def prepare(self, settings: HardwareConfig, *, resume: bool) -> None:
-        """Create the folder for a new evaluation, or check that one can be resumed in it.
+    def check(self, settings: HardwareConfig, *, resume: bool) -> None:
+        """Check that an evaluation can begin, or be resumed, in the folder.
 
         **Raises:** `RunFolderError` if it holds another evaluation, one of the same settings
-        without `resume`, or something else, or cannot be written. Nothing existing is touched.
+        without `resume`, or something else. Nothing is touched.
         """
         if self.is_begun:
             self._require_same(settings)
@@ -56,21 +58,45 @@ class HardwareFolder:
                 f"{self.path}: nothing to resume (no {self.settings.name}); leave out --resume to "
                 "start, or name the folder with --out"
             )
+        if not resume and self.path.exists() and any(self.path.iterdir()):
+            raise RunFolderError(
+                f"{self.path}: the folder is not empty and holds no evaluation; choose another "
+                "--out"
+            )
+
+    def create(self, settings: HardwareConfig) -> None:
+        """Create the folder where there is none, and write the settings to it.
+
+        **Raises:** `RunFolderError` if it cannot be written.
+        """
         try:
-            if self.path.exists() and not resume and any(self.path.iterdir()):
-                raise RunFolderError(
-                    f"{self.path}: the folder is not empty and holds no evaluation; choose another "
-                    "--out"
-                )
             for folder in (self.path, self.jobs, self.compiled, self.simulated):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunFolderError(
                 f"{self.path}: cannot create the folder: {error.strerror}; choose a writable --out"
             ) from error
-        if not resume:
+        if not self.is_begun:
             text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
             write_atomically(self.settings, text.encode())
+
+    def require_same_models(self, models: Sequence[Mapping[str, str]]) -> None:
+        """Note which circuits are evaluated, with a hash of weights and images.
+
+        **Raises:** `RunFolderError` if the evaluation that has begun here is one of others.
+        """
+        found = list(map(dict, models))
+        if not self.models.exists():
+            self.write_json(self.models, {"models": found})
+            return
+        stored = self.read_json(self.models)["models"]
+        for old, new in itertools.zip_longest(stored, found):
+            if old is None or new is None or old["jobs"] != new["jobs"]:
+                raise RunFolderError(
+                    f"{self.path}: holds an evaluation of another circuit, of other weights or "
+                    f"images, than {(new or old)['model']}; give the run it was begun with, or "
+                    "choose another --out"
+                )
 
     def stored_settings(self) -> HardwareConfig:
         """Read the settings of the evaluation that has begun here."""

@@ -142,6 +142,20 @@ def test_a_finished_evaluation_is_not_overwritten(runs, on_manila):
     assert after["models"] == before["models"]
 
 
+def test_an_evaluation_is_resumed_with_its_own_run(runs, on_manila, tmp_path):
+    out, _ = on_manila
+    shutil.copytree(out, tmp_path / "o")
+    path = tmp_path / "o" / "models.json"
+    noted = json.loads(path.read_text())
+    assert [model["model"] for model in noted["models"]] == ["quantum"]
+    # As if the run had been trained again since.
+    noted["models"][0]["jobs"] = "0" * 64
+    path.write_text(json.dumps(noted))
+    code, _, err = call("hardware", runs["quantum"], "--resume", "--out", tmp_path / "o")
+    assert code == 1
+    assert "holds an evaluation of another circuit, of other weights or images" in err
+
+
 def test_a_dry_run_sends_and_writes_nothing(runs, tmp_path):
     printed, _ = evaluate(
         runs["quantum"], "--dry-run", "backend=fake_manila", *FEW, "mitigation=[zne]",
@@ -301,7 +315,7 @@ def test_the_account_is_asked_for_unknown_names(runs, tmp_path, service):
         (("shots=5", "precision=0.1"), 2, r"give one of them"),
         (("bakend=aer",), 2, r"unknown key 'bakend'; the closest valid key is 'backend'"),
         (("model=vqc_adam",), 2, r"chooses among the circuits of a folder of aml2026"),
-        (("backend=aer", "--no-wait"), 1, r"--no-wait: simulations end with this process"),
+        (("backend=aer", "--no-wait"), 2, r"--no-wait: simulations end with this process"),
         (("--resume",), 2, r"found none"),
         (("--resume", "--out", "nowhere"), 2, r"nowhere: nothing to resume"),
     ],
@@ -312,6 +326,7 @@ def test_bad_input_is_one_clear_line(runs, tmp_path, monkeypatch, arguments, cod
         arguments = (*arguments, "--out", tmp_path / "o")
     found, _, err = call("hardware", runs["quantum"], *arguments)
     assert found == code
+    assert not (tmp_path / "o").exists()
     last = err.strip().splitlines()[-1]
     assert last.startswith("error: ")
     assert re.search(expected, last), last
