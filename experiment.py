@@ -341,6 +341,8 @@ def list_command() -> None:
     print("  " + ", ".join(AXES))
     print("backbones")
     print("  " + ", ".join(BACKBONE_NAMES))
+    print("quantum backends (python -m experiment hardware RUN backend=NAME)")
+    print("  statevector, aer, aer:DEVICE, fake_DEVICE of qiskit-ibm-runtime, or your own device")
 
 
 def _print_summary(path: Path) -> None:

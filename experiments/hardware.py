@@ -11,6 +11,8 @@ from hqnn_jax.config.hardware import HardwareConfig
 from hqnn_jax.config_loading import load_section, validated
 from hqnn_jax.errors import ConfigurationError
 from hqnn_jax.evaluation import formatting
+from hqnn_jax.files import write_arrays, write_json
+from hqnn_jax.hardware.backends import open_backend
 from hqnn_jax.hardware.evaluation import Evaluated, Evaluation
 from hqnn_jax.hardware.folder import HardwareFolder
 from hqnn_jax.hardware.from_run import RunSource
@@ -132,9 +134,17 @@ def _vqc(
 def dry_run(request: Request, progress: Progress) -> list[str]:
     """Return lines that say what an evaluation would send; nothing is sent or written."""
     settings, folder = request.settings(resume=False)
-    models = load_models(request, settings, progress)
-    evaluation = Evaluation(models, settings, folder, progress)
+    evaluation = _evaluation(request, settings, folder, progress)
     return [line for cost in evaluation.plans() for line in _plan_lines(cost)]
+
+
+def _evaluation(
+    request: Request, settings: HardwareConfig, folder: HardwareFolder, progress: Progress
+) -> Evaluation:
+    # Before the images, which may take long to load.
+    backend = open_backend(settings.backend)
+    models = load_models(request, settings, progress)
+    return Evaluation(models, backend, settings, folder, progress)
 
 
 def run(
@@ -146,15 +156,14 @@ def run(
     """
     settings, folder = request.settings(resume=resume)
     folder.check(settings, resume=resume)
-    models = load_models(request, settings, progress)
-    evaluation = Evaluation(models, settings, folder, progress)
+    evaluation = _evaluation(request, settings, folder, progress)
     if not wait:
         evaluation.check_no_wait()
     folder.create(settings)
     results = evaluation.run(wait=wait)
     if results is not None:
-        folder.write_arrays(folder.arrays, results.arrays())
-        folder.write_json(folder.record, results.record())
+        write_arrays(folder.arrays, results.arrays())
+        write_json(folder.record, results.record())
         write_hardware_report(folder.report, results, evaluation.drawings())
     return folder.path, results
 

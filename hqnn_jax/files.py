@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import platformdirs
 
 from hqnn_jax.errors import RunFolderError
@@ -40,3 +45,21 @@ def write_atomically(path: Path, content: bytes) -> None:
             f"{path}: cannot write: {error.strerror or error}; free space or make the folder "
             "writable (or choose another --out)"
         ) from error
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file atomically.
+
+    **Raises:** as `write_atomically`.
+    """
+    write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a compressed `.npz` file atomically.
+
+    **Raises:** as `write_atomically`.
+    """
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    write_atomically(path, buffer.getvalue())

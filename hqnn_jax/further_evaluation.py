@@ -21,6 +21,7 @@ from hqnn_jax.evaluation.cross_dataset import (
     prediction_arrays,
 )
 from hqnn_jax.evaluation.interpretability import choose_images, cut_at_maps, explain
+from hqnn_jax.files import write_arrays
 from hqnn_jax.models import Model, Variables
 from hqnn_jax.progress import Progress
 from hqnn_jax.run_folder import RunFolder
@@ -80,7 +81,7 @@ class FurtherEvaluation:
                 jax.jit(task.preprocessing)(jnp.asarray(images)),
                 jnp.asarray(predicted[chosen]),
             )
-        self.folder.write_arrays(
+        write_arrays(
             self.folder.explanations,
             {
                 "images": images,
@@ -109,7 +110,7 @@ class FurtherEvaluation:
             with self.progress.task(f"evaluating on {name}", total) as advance:
                 probabilities = predict_other(other, inputs, self.trained, options, advance)
             path = self.folder.cross_predictions(name, times[name])
-            self.folder.write_arrays(path, prediction_arrays(other, probabilities, seeds))
+            write_arrays(path, prediction_arrays(other, probabilities, seeds))
             metrics = cross_metrics(other, probabilities, self.study.dataset, seeds, options)
             entries.append({**metrics, "predictions": path.name})
         return entries

@@ -13,6 +13,7 @@ from hqnn_jax.data.dataset import SPLIT_NAMES
 from hqnn_jax.errors import CheckpointError
 from hqnn_jax.evaluation.cross_dataset import OtherDataset, Trained
 from hqnn_jax.evaluation.metrics import compute_metrics, mean_over_seeds
+from hqnn_jax.files import write_arrays, write_json
 from hqnn_jax.further_evaluation import FurtherEvaluation, load_others
 from hqnn_jax.progress import Progress
 from hqnn_jax.run_folder import RunFolder
@@ -42,7 +43,7 @@ def train(config: Config, folder: RunFolder, *, resume: bool, progress: Progress
     """
     folder.prepare(config, resume=resume)
     study = Study.load(config, progress)
-    folder.write_json(folder.splits, study.dataset.split_record())
+    write_json(folder.splits, study.dataset.split_record())
     _, variables = study.initial_model(config.seed)
     parameters = study.parameters(variables)
     progress.line("parameters: " + ", ".join(f"{k} {v:,}" for k, v in parameters.items()))
@@ -122,7 +123,7 @@ def evaluate(
                 outputs = predict(state.evaluated, study.inputs[name], advance, key)
                 probabilities[name].append(outputs)
     stacked = {name: np.stack(values) for name, values in probabilities.items()}
-    folder.write_arrays(folder.predictions, _prediction_arrays(study, stacked))
+    write_arrays(folder.predictions, _prediction_arrays(study, stacked))
     trained = [
         Trained(
             seed,
@@ -141,7 +142,7 @@ def evaluate(
     if config.model.circuit.growth is not None:
         metrics["circuit_sizes"] = [size for size, _ in chosen]
     metrics["cross_datasets"] = further.on_others(others)
-    folder.write_json(folder.metrics, metrics)
+    write_json(folder.metrics, metrics)
 
 
 def chosen_state(stages: Stages, folder: RunFolder, seed: int) -> tuple[int, TrainState]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import io
 import json
 import os
 import platform
@@ -13,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 import hqnn_jax
 from hqnn_jax.config import Config
 from hqnn_jax.config_loading import first_difference, load_config
 from hqnn_jax.errors import RunFolderError
-from hqnn_jax.files import write_atomically
+from hqnn_jax.files import write_atomically, write_json
 
 _PACKAGES = (
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "pennylane", "numpy", "scipy",
@@ -90,7 +88,7 @@ class RunFolder:
             self._require_same(config)
         else:
             write_atomically(self.config, config.to_yaml().encode())
-        self.write_json(self.environment, describe_environment())
+        write_json(self.environment, describe_environment())
 
     def was_trained(self) -> bool:
         """Return whether a run has begun training here."""
@@ -108,16 +106,6 @@ class RunFolder:
                 f"{self.path}: the unfinished run has another configuration: {key} is {old!r} "
                 f"there, {new!r} here; resume with {self.config}, or choose another --out"
             )
-
-    def write_json(self, path: Path, content: Mapping[str, Any]) -> None:
-        """Write a JSON file atomically."""
-        write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
-
-    def write_arrays(self, path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-        """Write a compressed `.npz` file atomically."""
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **arrays)
-        write_atomically(path, buffer.getvalue())
 
     def read_history(self, seed: int | None = None) -> list[dict[str, Any]]:
         """Return one record per finished epoch, of one seed or of all, in order.

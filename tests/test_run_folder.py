@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hqnn_jax.errors import RunFolderError
-from hqnn_jax.files import write_atomically
+from hqnn_jax.files import write_arrays, write_atomically
 from hqnn_jax.run_folder import RunFolder, describe_environment
 
 
@@ -33,7 +33,7 @@ def test_a_missing_folder_is_one_line(tmp_path):
 def test_arrays_survive(tmp_path):
     folder = RunFolder(tmp_path)
     arrays = {"a": np.arange(6).reshape(2, 3), "b": np.float32([0.5])}
-    folder.write_arrays(folder.predictions, arrays)
+    write_arrays(folder.predictions, arrays)
     with np.load(folder.predictions) as stored:
         for name, values in arrays.items():
             np.testing.assert_array_equal(stored[name], values)

@@ -16,8 +16,9 @@ from matplotlib.figure import Figure
 from hqnn_jax.circuits import Circuit
 from hqnn_jax.config.hardware import FineTuningConfig, HardwareConfig
 from hqnn_jax.errors import ConfigurationError, HardwareError
+from hqnn_jax.files import write_arrays, write_json
 from hqnn_jax.hardware import arms
-from hqnn_jax.hardware.backends import Backend, calibration, open_backend
+from hqnn_jax.hardware.backends import Backend, calibration
 from hqnn_jax.hardware.compilation import CompiledCircuit, compile_for
 from hqnn_jax.hardware.execution import Estimates, Request, requests, sending
 from hqnn_jax.hardware.fine_tuning import fine_tune, free_angles, job_sizes
@@ -65,20 +66,21 @@ class Evaluation:
     def __init__(
         self,
         models: Sequence[Evaluated],
+        backend: Backend,
         config: HardwareConfig,
         folder: HardwareFolder,
         progress: Progress,
     ):
-        """Open the backend, and compile for it.
+        """Compile for the backend, which is that of `config`.
 
-        **Raises:** `HardwareError` if there is no such backend, the models were not given the same
-        images, or a circuit cannot be run there.
+        **Raises:** `HardwareError` if the models were not given the same images, or a circuit
+        cannot be run there.
         """
         self.config, self.folder, self.progress = config, folder, progress
         self.models = models
         self._free_angles = functools.cache(free_angles)
         _check_same_images(models)
-        self.backend: Backend = open_backend(config.backend)
+        self.backend = backend
         self.works = [
             self._work(model, {}) for model in models if isinstance(model, TrainedCircuit)
         ]
@@ -224,7 +226,7 @@ class Evaluation:
         path = self.folder.calibration
         if not path.exists():
             qubits = sorted({q for work in self.works for q in work.compiled.used_qubits})
-            self.folder.write_json(path, calibration(self.backend, qubits))
+            write_json(path, calibration(self.backend, qubits))
         return self.folder.read_json(path)
 
     def _model_result(self, work: Work, store: JobStore) -> ModelResult:
@@ -289,7 +291,7 @@ class Evaluation:
         if not path.exists():
             with self.progress.task(f"{work.model.name}, simulated: {arm}"):
                 values, errors = compute()
-            self.folder.write_arrays(path, {"values": values, "standard_errors": errors})
+            write_arrays(path, {"values": values, "standard_errors": errors})
         stored = self.folder.read_arrays(path)
         return stored["values"], stored["standard_errors"]
 

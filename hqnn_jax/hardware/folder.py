@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ import yaml
 from hqnn_jax.config.hardware import HardwareConfig
 from hqnn_jax.config_loading import first_difference, load_section
 from hqnn_jax.errors import RunFolderError
-from hqnn_jax.files import write_atomically
+from hqnn_jax.files import write_atomically, write_json
 
 
 class HardwareFolder:
@@ -87,7 +86,7 @@ class HardwareFolder:
         """
         found = list(map(dict, models))
         if not self.models.exists():
-            self.write_json(self.models, {"models": found})
+            write_json(self.models, {"models": found})
             return
         stored = self.read_json(self.models)["models"]
         for old, new in itertools.zip_longest(stored, found):
@@ -112,11 +111,6 @@ class HardwareFolder:
                 f"{new!r} here; choose another --out"
             )
 
-    def write_json(self, path: Path, content: Mapping[str, Any]) -> None:
-        """Write a JSON file atomically."""
-        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-        write_atomically(path, f"{text}\n".encode())
-
     def read_json(self, path: Path) -> Any:
         """Read a JSON file.
 
@@ -128,12 +122,6 @@ class HardwareFolder:
             raise RunFolderError(
                 f"{path}: cannot read ({error}); delete it, then --resume"
             ) from error
-
-    def write_arrays(self, path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-        """Write an `.npz` file atomically."""
-        content = io.BytesIO()
-        np.savez_compressed(content, allow_pickle=False, **arrays)
-        write_atomically(path, content.getvalue())
 
     def read_arrays(self, path: Path) -> dict[str, np.ndarray]:
         """Read an `.npz` file.

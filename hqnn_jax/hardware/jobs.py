@@ -8,7 +8,6 @@ never to have been made. Results are one .npz file per request.
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from hqnn_jax.errors import HardwareError
-from hqnn_jax.files import write_atomically
+from hqnn_jax.files import write_arrays, write_json
 from hqnn_jax.hardware.execution import Estimates, Request, gathered
 
 State = Literal["sending", "sent", "collected", "failed"]
@@ -178,9 +177,7 @@ class JobStore:
                 return self._load(request)
             decoded, reason = self._fetch(request, entry["job_id"])
             if decoded is not None:
-                content = io.BytesIO()
-                np.savez(content, allow_pickle=False, **decoded)
-                write_atomically(self._arrays(request), content.getvalue())
+                write_arrays(self._arrays(request), decoded)
                 seconds = time.time() - entry["sent_at"]
                 self._write(request, entry | {"state": "collected", "seconds": seconds})
                 self._running.pop(entry["job_id"], None)
@@ -257,5 +254,4 @@ class JobStore:
             ) from error
 
     def _write(self, request: Request, entry: dict[str, Any]) -> None:
-        content = json.dumps(entry, indent=2, allow_nan=False).encode()
-        write_atomically(self.folder / f"{request.digest}.json", content)
+        write_json(self.folder / f"{request.digest}.json", entry)

@@ -13,6 +13,7 @@ import yaml
 import hqnn_jax.run
 from hqnn_jax.config import BackboneConfig, Config
 from hqnn_jax.errors import PretrainedWeightsError, RunFolderError
+from hqnn_jax.files import write_json
 from hqnn_jax.models import HybridClassifier, Model, Variables, build_backbone
 from hqnn_jax.progress import Progress
 from hqnn_jax.run_folder import RunFolder
@@ -132,7 +133,7 @@ def stored(tmp_path):
         files = RunFolder(tmp_path / "stored")
         files.path.mkdir()
         files.config.write_text(config.to_yaml())
-        files.write_json(files.metrics, {"status": "finished"})
+        write_json(files.metrics, {"status": "finished"})
         states = []
         with Checkpoints(files.checkpoints(config.seed), {}, interval=0.0) as checkpoints:
             for step, accuracy in ((1, 0.9), (2, 0.5)):
