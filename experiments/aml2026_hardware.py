@@ -23,9 +23,9 @@ from hqnn_jax.circuits import Circuit
 from hqnn_jax.config.hardware import FineTuningConfig, ImagesConfig
 from hqnn_jax.data.loading import load_pool
 from hqnn_jax.data.pool import ImagePool
+from hqnn_jax.deployment.images import choose_images
+from hqnn_jax.deployment.trained import Samples, StoredPredictions, TrainedCircuit
 from hqnn_jax.errors import DataError, HardwareError, RunFolderError
-from hqnn_jax.hardware.images import choose_images
-from hqnn_jax.hardware.trained import Samples, StoredPredictions, TrainedCircuit
 from hqnn_jax.progress import Progress
 
 DEFAULT_ARM = "vqc_adam"

@@ -9,15 +9,15 @@ from typing import Any
 
 from hqnn_jax.config.hardware import HardwareConfig
 from hqnn_jax.config_loading import load_section, validated
+from hqnn_jax.deployment.evaluation import Evaluated, Evaluation
+from hqnn_jax.deployment.folder import HardwareFolder
+from hqnn_jax.deployment.from_run import RunSource
+from hqnn_jax.deployment.report import write_hardware_report
+from hqnn_jax.deployment.results import HardwareResults
 from hqnn_jax.errors import ConfigurationError
 from hqnn_jax.evaluation import formatting
 from hqnn_jax.files import write_arrays, write_json
 from hqnn_jax.hardware.backends import open_backend
-from hqnn_jax.hardware.evaluation import Evaluated, Evaluation
-from hqnn_jax.hardware.folder import HardwareFolder
-from hqnn_jax.hardware.from_run import RunSource
-from hqnn_jax.hardware.report import write_hardware_report
-from hqnn_jax.hardware.results import HardwareResults
 from hqnn_jax.progress import Progress
 
 

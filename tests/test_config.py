@@ -68,7 +68,14 @@ def test_shipped_configs_state_what_they_are_for():
         assert "result:" in head
 
 
-@pytest.mark.parametrize("path", ABLATIONS, ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(p, marks=pytest.mark.slow) if "qubits_layers" in p.stem else p
+        for p in ABLATIONS
+    ],
+    ids=lambda p: p.stem,
+)
 def test_shipped_ablations_can_be_laid_out(path):
     plan = Plan.of(path.stem, load_ablation(path, []))
     assert len(plan.arms) >= 8

@@ -231,7 +231,13 @@ def wait_for_epochs(process, out, count):
     raise AssertionError(f"no epoch {count}: {process.communicate()}")
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param(signal.SIGKILL, id="kill"),
+        pytest.param(signal.SIGINT, id="ctrl-c", marks=pytest.mark.slow),
+    ],
+)
 def test_a_stopped_run_resumes_to_the_same_result(how, command, small, tmp_path):
     small.write_text(SMALL.replace("epochs: 3", "epochs: 40"))
     out = tmp_path / "stopped"

@@ -1,1 +1,1 @@
-"""Trained circuits on simulators with a device's noise and on IBM Quantum devices."""
+"""Circuits on quantum backends: compilation, jobs of IBM's primitives, mitigation."""

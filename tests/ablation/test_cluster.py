@@ -126,6 +126,7 @@ def test_a_failure_does_not_keep_others_from_finishing(address):
         run_on_ray(address, ["user"], one_fails, ONE_CPU, found.__setitem__)
 
 
+@pytest.mark.slow
 def test_work_of_a_dead_worker_is_done_again_but_not_for_ever(address, tmp_path):
     piece = tmp_path / "marker"
     assert results_of(address, [piece], die_once) == {piece: b"second life"}
@@ -183,6 +184,7 @@ def test_workers_of_another_version(address, monkeypatch):
         results_of(address, ["a", "b"], one_fails)
 
 
+@pytest.mark.slow
 def test_a_local_cluster_is_started_again_and_lives_as_long_as_the_call(monkeypatch):
     import ray
 

@@ -250,6 +250,7 @@ def start(file, out, cache):
     )
 
 
+@pytest.mark.slow
 def test_a_killed_ablation_goes_on_beside_another_process(file, tmp_path):
     """Killed with its first cells written; two processes then share the rest."""
     file.write_text(BASE.replace("[quantum, none]", "[quantum, none, matched, linear]"))

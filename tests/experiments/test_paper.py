@@ -29,7 +29,14 @@ def command(tmp_path, monkeypatch, capsys):
     return command
 
 
-@pytest.mark.parametrize("name", PAPER_NAMES)
+# The slow ones go through the same code as those that stay.
+_SLOW = ("hqnn2026", "radhi2025")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow) if n in _SLOW else n for n in PAPER_NAMES],
+)
 def test_the_small_variant_gives_a_labelled_report(name, command, tmp_path):
     out = tmp_path / name
     code, stdout, err = command("paper", name, "--small", "--out", out)

@@ -123,7 +123,7 @@ def test_the_enlarged_state_keeps_what_was_learned(axis):
 
 
 @pytest.mark.usefixtures("_cache")
-@pytest.mark.parametrize("axis", ["layers", "qubits"])
+@pytest.mark.parametrize("axis", ["layers", pytest.param("qubits", marks=pytest.mark.slow)])
 def test_a_stopped_run_grows_as_it_would_have(axis, tmp_path, monkeypatch):
     config, quiet = config_of(axis), Progress(terminal=False)
     whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")

@@ -21,8 +21,8 @@ from jaxtyping import Array, Float, Int
 from hqnn_jax.circuits import Circuit, Inputs
 from hqnn_jax.circuits.capture import queue
 from hqnn_jax.config.hardware import FineTuningConfig
+from hqnn_jax.deployment.trained import Classify, Samples
 from hqnn_jax.errors import TrainingError
-from hqnn_jax.hardware.trained import Classify, Samples
 
 Evaluate = Callable[[int, Float[np.ndarray, "rows angles"]], Float[np.ndarray, "rows outputs"]]
 """From the number of an iteration and rows of gate angles (radians) to measured values of the

@@ -7,11 +7,9 @@ from datetime import datetime
 
 import numpy as np
 
-from hqnn_jax.evaluation import formatting
-from hqnn_jax.evaluation.document import Section
-from hqnn_jax.hardware import tables
-from hqnn_jax.hardware.figures import fitted_line
-from hqnn_jax.hardware.results import (
+from hqnn_jax.deployment import tables
+from hqnn_jax.deployment.figures import fitted_line
+from hqnn_jax.deployment.results import (
     FINE_TUNED,
     ArmKind,
     ArmResult,
@@ -19,7 +17,9 @@ from hqnn_jax.hardware.results import (
     ModelResult,
     accuracy_difference,
 )
-from hqnn_jax.hardware.tables import Record
+from hqnn_jax.deployment.tables import Record
+from hqnn_jax.evaluation import formatting
+from hqnn_jax.evaluation.document import Section
 
 _SIGNIFICANT = 0.05
 _MOST_SENTENCES = 3

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hqnn_jax.hardware.images import choose_images
+from hqnn_jax.deployment.images import choose_images
 
 LABELS = np.random.default_rng(0).permutation(np.repeat([0, 1, 3], [60, 37, 3]))
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from hqnn_jax.deployment.results import ArmResult, HardwareResults, ModelResult
 from hqnn_jax.evaluation import formatting
 from hqnn_jax.evaluation.document import Table
 from hqnn_jax.evaluation.formatting import UNDEFINED
-from hqnn_jax.hardware.results import ArmResult, HardwareResults, ModelResult
 
 Record = Mapping[str, Any]
 """What `HardwareResults.record` says, or its part for a model or an arm."""

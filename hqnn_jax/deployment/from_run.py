@@ -15,12 +15,12 @@ from jaxtyping import Array, Float, Int
 from hqnn_jax.circuits import Circuit
 from hqnn_jax.config import CIRCUIT_MIDDLES, Config
 from hqnn_jax.config.hardware import HardwareConfig
+from hqnn_jax.deployment.fine_tuning import balanced_positions
+from hqnn_jax.deployment.images import choose_images
+from hqnn_jax.deployment.trained import Samples, StoredPredictions, TrainedCircuit
 from hqnn_jax.errors import HardwareError
 from hqnn_jax.evaluation.finished_run import FinishedRun, load_run
 from hqnn_jax.evaluation.report import describe_model
-from hqnn_jax.hardware.fine_tuning import balanced_positions
-from hqnn_jax.hardware.images import choose_images
-from hqnn_jax.hardware.trained import Samples, StoredPredictions, TrainedCircuit
 from hqnn_jax.middles import QuantumLayer, build_middle_circuit
 from hqnn_jax.models import HybridClassifier, Variables
 from hqnn_jax.progress import Progress

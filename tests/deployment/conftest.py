@@ -52,7 +52,6 @@ def runs(tmp_path_factory) -> dict[str, Path]:
         for arguments in (
             ("quantum", "seeds=2"),
             ("matched", "model.middle=matched"),
-            ("other", "model.middle=matched", "dataset.synthetic.seed=5", "training.epochs=1"),
         ):
             code, _, err = call("run", config, *arguments[1:], "--out", folder / arguments[0])
             assert code == 0, err
@@ -62,4 +61,4 @@ def runs(tmp_path_factory) -> dict[str, Path]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-    return {name: folder / name for name in ("quantum", "matched", "other")}
+    return {name: folder / name for name in ("quantum", "matched")}

@@ -9,11 +9,7 @@ import pytest
 
 from hqnn_jax.circuits import Circuit, aml2026, hqnn2026, radhi2025
 from hqnn_jax.config.hardware import FineTuningConfig
-from hqnn_jax.errors import CircuitError, TrainingError
-from hqnn_jax.hardware.backends import open_backend
-from hqnn_jax.hardware.compilation import compile_for
-from hqnn_jax.hardware.execution import estimate
-from hqnn_jax.hardware.fine_tuning import (
+from hqnn_jax.deployment.fine_tuning import (
     CALIBRATION_PAIRS,
     balanced_positions,
     fine_tune,
@@ -21,7 +17,11 @@ from hqnn_jax.hardware.fine_tuning import (
     job_sizes,
     trained_angles,
 )
-from hqnn_jax.hardware.trained import Samples
+from hqnn_jax.deployment.trained import Samples
+from hqnn_jax.errors import CircuitError, TrainingError
+from hqnn_jax.hardware.backends import open_backend
+from hqnn_jax.hardware.compilation import compile_for
+from hqnn_jax.hardware.execution import estimate
 from hqnn_jax.training.gradient_free import spsa
 
 UNOPTIMISED = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0}

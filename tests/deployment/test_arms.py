@@ -8,8 +8,8 @@ import pytest
 
 from hqnn_jax.circuits import Circuit, compose, radhi2025
 from hqnn_jax.config.hardware import HardwareConfig
+from hqnn_jax.deployment import arms
 from hqnn_jax.errors import HardwareError
-from hqnn_jax.hardware import arms
 from hqnn_jax.hardware.backends import open_backend
 from hqnn_jax.hardware.compilation import compile_for
 from hqnn_jax.hardware.saved import compiled_name, load_compiled, save_compiled

@@ -10,7 +10,7 @@ from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 
 from hqnn_jax.evaluation.finished_run import load_run
 from hqnn_jax.hardware import backends, execution
-from tests.hardware.conftest import call
+from tests.deployment.conftest import call
 
 FEW = ("images.count=12", "shots=256", "compilation.tries=2", "interval_samples=100")
 TOKEN = "not-a-real-token-41c"
@@ -174,7 +174,9 @@ def test_a_dry_run_sends_and_writes_nothing(runs, tmp_path):
     assert "QPU time: about" in printed
 
 
-@pytest.mark.parametrize("method", ["spsa", "parameter_shift"])
+@pytest.mark.parametrize(
+    "method", ["spsa", pytest.param("parameter_shift", marks=pytest.mark.slow)]
+)
 def test_fine_tuned_weights_are_evaluated_too(runs, tmp_path, method):
     tuning = f"fine_tuning={{method: {method}, iterations: 2, batch_size: 6}}"
     arguments = ("backend=fake_manila", *FEW, "noise_model=false", tuning)
@@ -336,7 +338,12 @@ def test_runs_that_cannot_be_evaluated_are_refused(runs, tmp_path):
     code, _, err = call("hardware", runs["matched"])
     assert code == 1
     assert "model.middle is 'matched', there is no circuit to run" in err
-    code, _, err = call("hardware", runs["quantum"], f"beside=[{runs['other']}]")
+    other = tmp_path / "other"
+    shutil.copytree(runs["matched"], other)
+    metrics = json.loads((other / "metrics.json").read_text())
+    metrics["dataset"]["fingerprint"] = "of other images"
+    (other / "metrics.json").write_text(json.dumps(metrics))
+    code, _, err = call("hardware", runs["quantum"], f"beside=[{other}]")
     assert code == 1
     assert "other was trained on other images than quantum" in err
     unfinished = tmp_path / "unfinished"

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from hqnn_jax.config.hardware import HardwareConfig
+from hqnn_jax.deployment import figures, tables
+from hqnn_jax.deployment.report import hardware_document, write_hardware_report
+from hqnn_jax.deployment.results import ArmResult, HardwareResults, ModelResult, paired_interval
 from hqnn_jax.errors import RunFolderError
-from hqnn_jax.hardware import figures, tables
-from hqnn_jax.hardware.report import hardware_document, write_hardware_report
-from hqnn_jax.hardware.results import ArmResult, HardwareResults, ModelResult, paired_interval
 from tests.ablation.conftest import Page
 
 IMAGES = 40

@@ -15,20 +15,20 @@ from matplotlib.figure import Figure
 
 from hqnn_jax.circuits import Circuit
 from hqnn_jax.config.hardware import FineTuningConfig, HardwareConfig
+from hqnn_jax.deployment import arms
+from hqnn_jax.deployment.fine_tuning import fine_tune, free_angles, job_sizes
+from hqnn_jax.deployment.folder import HardwareFolder
+from hqnn_jax.deployment.results import FINE_TUNED, ArmKind, ArmResult, HardwareResults, ModelResult
+from hqnn_jax.deployment.trained import StoredPredictions, TrainedCircuit
 from hqnn_jax.errors import ConfigurationError, HardwareError
 from hqnn_jax.files import write_arrays, write_json
-from hqnn_jax.hardware import arms
 from hqnn_jax.hardware.backends import Backend, calibration
 from hqnn_jax.hardware.compilation import CompiledCircuit, compile_for
 from hqnn_jax.hardware.execution import Estimates, Request, requests, sending
-from hqnn_jax.hardware.fine_tuning import fine_tune, free_angles, job_sizes
-from hqnn_jax.hardware.folder import HardwareFolder
 from hqnn_jax.hardware.jobs import JobStore
 from hqnn_jax.hardware.mitigation import Mitigation
 from hqnn_jax.hardware.planning import plan
-from hqnn_jax.hardware.results import FINE_TUNED, ArmKind, ArmResult, HardwareResults, ModelResult
 from hqnn_jax.hardware.saved import compiled_name, load_compiled, save_compiled
-from hqnn_jax.hardware.trained import StoredPredictions, TrainedCircuit
 from hqnn_jax.progress import Progress
 from hqnn_jax.run_folder import describe_environment
 from hqnn_jax.training.loop import Interrupted

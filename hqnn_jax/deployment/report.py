@@ -9,11 +9,11 @@ from typing import Any
 import yaml
 from matplotlib.figure import Figure
 
+from hqnn_jax.deployment import figures, tables
+from hqnn_jax.deployment.answer import answer, date_of, fine_tuning_effects, plural
+from hqnn_jax.deployment.results import ArmKind, ArmResult, HardwareResults, ModelResult
+from hqnn_jax.deployment.tables import Record
 from hqnn_jax.evaluation.document import Document, Section, Table, write_document
-from hqnn_jax.hardware import figures, tables
-from hqnn_jax.hardware.answer import answer, date_of, fine_tuning_effects, plural
-from hqnn_jax.hardware.results import ArmKind, ArmResult, HardwareResults, ModelResult
-from hqnn_jax.hardware.tables import Record
 
 
 def write_hardware_report(

@@ -18,6 +18,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import confusion_matrix
 
+from hqnn_jax.deployment.results import ArmResult, HardwareResults, ModelResult
+from hqnn_jax.deployment.tables import (
+    Record,
+    arm_name,
+    percent,
+    percent_interval,
+    shown_outputs,
+)
 from hqnn_jax.evaluation import plots
 from hqnn_jax.evaluation.plots import (
     BLACK,
@@ -32,14 +40,6 @@ from hqnn_jax.evaluation.plots import (
     plain_axes,
     short_label,
     titled_figure,
-)
-from hqnn_jax.hardware.results import ArmResult, HardwareResults, ModelResult
-from hqnn_jax.hardware.tables import (
-    Record,
-    arm_name,
-    percent,
-    percent_interval,
-    shown_outputs,
 )
 
 _LABEL_LENGTH = 48
