@@ -35,6 +35,8 @@ from hqnn_jax.training.loop import Interrupted
 
 Evaluated = TrainedCircuit | StoredPredictions
 _PACKAGES = ("qiskit", "qiskit-aer", "qiskit-ibm-runtime")
+# Of probabilities, between float32 and double precision, and between machines.
+_ROUNDING = 1e-3
 # Fine-tuning's jobs have seeds of their own, far from those of the arms.
 _FINE_TUNING_SEED = 10_000_000
 
@@ -129,12 +131,12 @@ class Evaluation:
             ]
         )
         store = JobStore(self.folder.jobs)
-        # With the calibration of the day the jobs are sent on.
-        for work in self.works:
-            self._save(work.compiled)
-            self._simulated(work)
-        self._calibration()
         try:
+            # With the calibration of the day the jobs are sent on.
+            for work in self.works:
+                self._save(work.compiled)
+                self._simulated(work)
+            self._calibration()
             # Nothing is opened on a service where all jobs were sent before.
             mode = self.config.mode if self._are_missing(store) else "job"
             with sending(self.backend, mode) as within:
@@ -248,6 +250,12 @@ class Evaluation:
         if model.stored is not None:
             difference = np.abs(found[0].probabilities - model.stored.probabilities).max()
             details["difference_from_run"] = float(difference)
+            if difference > _ROUNDING:
+                self.progress.line(
+                    f"note: {model.name}: probabilities of the exact circuit differ by up to "
+                    f"{difference:.2g} from those the run had stored; was it trained on another "
+                    "kind of machine?"
+                )
         return ModelResult(
             name=model.name,
             description=model.description,
