@@ -1,6 +1,8 @@
 """Fixtures shared by the whole suite."""
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,27 @@ import pytest
 _SHARED = Path(
     os.environ.get("HQNN_TEST_DATA", Path(__file__).resolve().parent.parent.parent / "shared")
 )
+
+# Many tests compile the same small programs, in processes of their own too: a third of the suite's
+# time. All of them share JAX's own cache, which lives as long as the session.
+_CACHE = {
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
+}
+_made: list[str] = []
+
+
+def pytest_configure() -> None:
+    """Name the compilation cache before JAX is imported; workers inherit it."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        _made.append(tempfile.mkdtemp(prefix="hqnn_jax_compiled_"))
+        os.environ.update(_CACHE | {"JAX_COMPILATION_CACHE_DIR": _made[0]})
+
+
+def pytest_unconfigure() -> None:
+    """Remove it, in the process that made it."""
+    for folder in _made:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _existing(folder: Path) -> Path:
