@@ -20,6 +20,7 @@ from pennylane.measurements import MeasurementProcess
 from hqnn_jax.circuits.angles import AngleFunction, angle_function
 from hqnn_jax.circuits.decomposition import ALIASES, reduce_operation
 from hqnn_jax.circuits.gates import Gate, Observable
+from hqnn_jax.circuits.index_bounds import check_indices
 from hqnn_jax.circuits.measurement import known_wires, observables_of
 from hqnn_jax.errors import CircuitError
 
@@ -58,6 +59,12 @@ def capture(
         return jax.make_jaxpr(traced_angles)(features, weights)
 
     first = trace(jnp.float32)
+    check_indices(
+        first,
+        ("features", "weights"),
+        f"Circuit '{name}': the quantum function",
+        f"num_features={num_features}, weights_shape={weights_shape}",
+    )
     tape = tapes[0]
     parameters = list(_parameters(tape))
     gates = _gates(tape, name, num_qubits)

@@ -69,7 +69,9 @@ class Circuit:
                 [num_features] and weights of shape `weights_shape`. It queues gates and templates
                 and returns `qml.expval` of Pauli words or of their real combinations,
                 `qml.probs(wires=...)` of at most 8 wires, or a list of these. Which gates it
-                applies must not depend on values of features or weights.
+                applies must not depend on values of features or weights. Indices known beforehand
+                are those of NumPy; one that depends on features or weights is JAX's, whose
+                `x[i]` takes the nearest element where i is out of range.
             num_qubits: number of qubits; wires are 0 to num_qubits - 1.
             num_features: number of features of one sample; 0 for a circuit without data.
             weights_shape: shape of the weights.
@@ -77,8 +79,9 @@ class Circuit:
 
         Raises:
             CircuitError: the function cannot be captured (mid-circuit measurement, sampling,
-                a gate without decomposition, a wire out of range, no measurement, a gate choice
-                that depends on inputs); the message names the operation and the reason.
+                a gate without decomposition, a wire or an index out of range, no measurement, a
+                gate choice that depends on inputs); the message names the operation and the
+                reason.
         """
         name = name or str(getattr(function, "__name__", "circuit"))
         if num_qubits < 1 or num_features < 0 or any(size < 0 for size in weights_shape):

@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import sympy
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+from jax.extend.core import Jaxpr, JaxprEqn, Literal
 from qiskit.circuit import ParameterExpression
 from qiskit.exceptions import QiskitError
 
 from hqnn_jax.circuits.angles import AngleFunction
+from hqnn_jax.circuits.index_bounds import called_jaxpr
 from hqnn_jax.errors import CircuitError
 
 
@@ -145,10 +146,9 @@ def _numeric_if_possible(array: Any, dtype: Any) -> Any:
 def _apply(eqn: JaxprEqn, operands: list[Any]) -> list[Any]:
     """The outputs of one equation."""
     name = eqn.primitive.name
-    if name in _NESTED:
-        inner = eqn.params.get("jaxpr") or eqn.params["call_jaxpr"]
-        closed = inner if isinstance(inner, ClosedJaxpr) else ClosedJaxpr(inner, ())
-        return _evaluate(closed.jaxpr, closed.consts, operands)
+    called = called_jaxpr(eqn)
+    if called is not None:
+        return _evaluate(called.jaxpr, called.consts, operands)
     if not any(map(_is_symbolic, operands)):
         return _bind(eqn, operands)
     if name in _MOVED:
@@ -175,12 +175,6 @@ def _inexpressible(eqn: JaxprEqn, operands: Sequence[Any]) -> list[Any]:
         cause = next((e for e in operand.flat if isinstance(e, Inexpressible)), cause)
     shapes = [_aval(var).shape for var in eqn.outvars]
     return [_object_array([cause] * math.prod(shape), shape) for shape in shapes]
-
-
-# Primitives that call a jaxpr of theirs once.
-_NESTED = frozenset(
-    ["checkpoint", "closed_call", "custom_jvp_call", "custom_vjp_call", "jit", "pjit", "remat2"]
-)
 
 
 # Elementwise arithmetic
