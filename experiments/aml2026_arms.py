@@ -19,12 +19,11 @@ from pydantic import Field
 from sklearn.svm import SVC
 
 from experiments.aml2026_data import SampledData
-from hqnn_jax.config.base import Section, Width
+from hqnn_jax.config.base import Positive, Section, Width
 from hqnn_jax.errors import TrainingError
 from hqnn_jax.training import equilibrium_propagation as ep
 from hqnn_jax.training.patience import PatientFit, fit_with_patience
 
-Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1, le=100000)]
 NUM_CLASSES = 2
 

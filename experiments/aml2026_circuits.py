@@ -17,7 +17,6 @@ from sklearn.svm import SVC
 
 from experiments.aml2026_arms import (
     Outcome,
-    Positive,
     SvmConfig,
     run_compiled,
     seed_keys,
@@ -26,7 +25,7 @@ from experiments.aml2026_arms import (
 from experiments.aml2026_data import SampledData
 from hqnn_jax.circuits import Circuit, aml2026
 from hqnn_jax.circuits.kernels import fidelity_kernel
-from hqnn_jax.config.base import Section
+from hqnn_jax.config.base import Positive, Section
 from hqnn_jax.errors import TrainingError
 from hqnn_jax.training.gradient_free import Minimum, cobyla, spsa
 

@@ -4,66 +4,44 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import pydantic
-import yaml
 from pydantic import BaseModel
+from pydantic_core import ErrorDetails
 
 from hqnn_jax.config import Config
+from hqnn_jax.config.yaml_text import MAX_DEPTH, parse_yaml
 from hqnn_jax.errors import ConfigurationError
 
 SectionT = TypeVar("SectionT", bound=BaseModel)
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads `1e-3` as a number (YAML 1.1 asks for `1.0e-3`)."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} appears twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
-def parse_yaml(text: str, where: str) -> Any:
-    """Read YAML; `where` names it in the `ConfigurationError`."""
-    try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        detail = " ".join(str(error).split())
-        raise ConfigurationError(f"{where}: not valid YAML: {detail}") from error
+_MAX_BYTES = 2**18
+"""Size of a configuration file; the largest that is shipped has a fiftieth of it."""
 
 
 def _apply_override(data: dict[str, Any], override: str) -> tuple[str, ...]:
     key, separator, text = override.partition("=")
     path = tuple(key.strip().split("."))
-    if not separator or not all(path):
-        raise ConfigurationError(
-            f"override {override!r}: expected key=value, for example training.epochs=20"
-        )
+    where = f"override {override!r:.120}"
+    if any("\ud800" <= letter <= "\udfff" for letter in key):
+        raise ConfigurationError(f"{where}: the key is not text in UTF-8")
+    if not separator or not all(path) or len(path) > MAX_DEPTH:
+        raise ConfigurationError(f"{where}: expected key=value, for example training.epochs=20")
     node = data
     for part in path[:-1]:
         child = node.get(part)
         if child is None:
             child = node[part] = {}
         if not isinstance(child, dict):
-            raise ConfigurationError(f"override {override!r}: {part!r} is a value, not a section")
+            raise ConfigurationError(f"{where}: {part!r:.80} is a value, not a section")
         node = child
-    node[path[-1]] = parse_yaml(text, f"override {override!r}")
+    node[path[-1]] = parse_yaml(text, where)
     return path
 
 
@@ -85,6 +63,16 @@ def _closest_key(key: str, keys: Sequence[str]) -> str:
         by_last = {name.rpartition(".")[2]: name for name in keys[::-1]}
         close = [by_last[m] for m in difflib.get_close_matches(last, by_last, n=1, cutoff=0.6)]
     return f"; the closest valid key is {close[0]!r}" if close else ""
+
+
+def _how_to_write(problem: ErrorDetails) -> str:
+    """Say how a value is written that YAML takes for something else."""
+    given = problem["input"]
+    if problem["type"] == "bool_type" and isinstance(given, str):
+        return "; write true or false"
+    if problem["type"] == "string_type" and not isinstance(given, dict | list | None):
+        return "; write it in quotes"
+    return ""
 
 
 def _related(key: str, other: str) -> bool:
@@ -111,7 +99,7 @@ def describe_problem(
     key = ".".join(parts) or "(top level)"
     source = "command line" if any(_related(key, o) for o in overridden) else where
     if first["type"] == "extra_forbidden":
-        text = f"{source}: unknown key {key!r}{_closest_key(key, keys)}"
+        text = f"{source}: unknown key {key!r:.120}{_closest_key(key, keys)}"
     elif first["type"] == "missing":
         text = f"{source}: missing key {key!r}"
     else:
@@ -119,7 +107,7 @@ def describe_problem(
         message = message[0].lower() + message[1:]
         given = json.dumps(first["input"], default=str)
         got = f"; got {given}" if len(given) < 80 else ""
-        text = f"{source}: {key}: {message}{got}"
+        text = f"{source}: {key:.120}: {message:.500}{got}{_how_to_write(first)}"
     more = error.error_count() - 1
     return text + (f" (and {more} more problem{'s' * (more > 1)})" if more else "")
 
@@ -157,18 +145,37 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
     **Raises:** `ConfigurationError` if it cannot be read or holds no sections.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise ConfigurationError(
-            f"{path}: cannot read the configuration: {reason}; "
-            "`python -m experiment list` names the shipped ones"
-        ) from error
-    data = parse_yaml(text, str(path))
+    data = parse_yaml(_read_text(path), str(path))
     if not isinstance(data, dict):
         raise ConfigurationError(f"{path}: expected sections (dataset, model, …), got {data!r:.60}")
     return data
+
+
+def _read_text(path: Path) -> str:
+    try:
+        # Opening a pipe would wait for its writer, and what is read from it cannot be read again.
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise _unreadable(path, "it is a pipe or a device; write it to a file first")
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise _unreadable(path, f"it has more than {_MAX_BYTES // 1024} KiB")
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, "it is not a text file in UTF-8") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise _unreadable(
+            path, f"{reason}; `python -m experiment list` names the shipped ones"
+        ) from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _unreadable(path: Path, reason: str) -> ConfigurationError:
+    return ConfigurationError(f"{path}: cannot read the configuration: {reason}")
 
 
 def validated(
@@ -178,7 +185,7 @@ def validated(
     overridden = {".".join(_apply_override(data, override)) for override in overrides}
     try:
         # JSON mode: strict about types, yet lists become tuples and strings become paths.
-        return schema.model_validate_json(json.dumps(data, default=str), strict=True)
+        return schema.model_validate_json(json.dumps(data), strict=True)
     except pydantic.ValidationError as error:
         raise ConfigurationError(describe_problem(error, where, overridden, schema)) from error
 

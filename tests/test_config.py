@@ -12,7 +12,7 @@ from hqnn_jax.ablation.plan import Plan
 from hqnn_jax.circuits import ANSATZE, CIRCUITS, EMBEDDINGS, ENGINES, ENTANGLEMENTS, MEASUREMENTS
 from hqnn_jax.config import Config
 from hqnn_jax.config.hardware import HardwareConfig
-from hqnn_jax.config_loading import load_config, load_section
+from hqnn_jax.config_loading import load_config, load_section, validated
 from hqnn_jax.errors import ConfigurationError
 from hqnn_jax.models import build_circuit
 
@@ -148,6 +148,23 @@ def test_configuration_is_frozen(minimal):
         ("model.backbone.pretrained=hub", ["pretrained", "efficientnet_b0"]),
         ("dataset.positive_labels=[1, a]", ["dataset.positive_labels", "integer"]),
         ("seed=-1", ["seed", "greater than or equal to 0"]),
+        ("seed=2147483648", ["seed", "less than 2147483648"]),
+        ("dataset.split.seed=4294967296", ["dataset.split.seed", "less than 4294967296"]),
+        ("dataset.positive_labels=[2147483648]", ["positive_labels", "less than 2147483648"]),
+        ("training.learning_rate.circuit=1e-50", ["learning_rate.circuit", "float32 can hold"]),
+        ("training.learning_rate.circuit=0", ["learning_rate.circuit", "greater than 0"]),
+        ("training.learning_rate.circuit=1e39", ["learning_rate.circuit", "float32 can hold"]),
+        ("training.weight_decay=1e39", ["training.weight_decay", "float32 can hold"]),
+        ("training.weight_decay=1e400", ["training.weight_decay", "finite number"]),
+        ("training.clip_norm=1e300", ["training.clip_norm", "float32 can hold"]),
+        ("training.contrastive_temperature=1e-300", ["temperature", "float32 can hold"]),
+        ("training.contrastive_weight=1e300", ["contrastive_weight", "float32 can hold"]),
+        ("training.average_decay=0.99999999", ["training.average_decay", "less than or equal to"]),
+        ("training.augmentation.crop_scale=[1e-300, 1.0]", ["crop_scale", "float32 can hold"]),
+        ("training.schedule.warmup_epochs=1e300", ["warmup_epochs", "less than or equal to"]),
+        ("training.schedule.patience=2147483648", ["schedule.patience", "less than 2147483648"]),
+        ("model.circuit.growth={maximum: 9, patience: 2147483648}", ["patience", "less than"]),
+        ('dataset.data_dir="a\\0b"', ["dataset.data_dir", "NUL"]),
     ],
 )
 def test_refused_overrides_say_where_and_what(minimal, override, expected):
@@ -158,6 +175,35 @@ def test_refused_overrides_say_where_and_what(minimal, override, expected):
     assert "command line" in message or "override" in message
     for text in expected:
         assert text in message
+
+
+def test_the_last_seed_of_a_run_is_in_range_too(minimal):
+    assert load_config(minimal, ["seed=2147483638", "seeds=10"]).seed_values()[-1] == 2**31 - 1
+    with pytest.raises(ConfigurationError, match=r"seed: with 10 seeds the last is 2,147,483,648"):
+        load_config(minimal, ["seed=2147483639", "seeds=10"])
+
+
+def test_the_largest_numbers_that_libraries_take_are_accepted(minimal):
+    overrides = ["dataset.split.seed=4294967295", "training.learning_rate.circuit=3.4e38"]
+    overrides += ["training.schedule.patience=2147483647", "training.average_decay=0.9999999"]
+    config = load_config(minimal, [*overrides, "training.weight_decay=1.2e-38"])
+    assert config.dataset.split.seed == 2**32 - 1
+    assert config.training.learning_rate.circuit == 3.4e38
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("precision=1e-200", "asks for more than 1,000,000,000 shots"),
+        ("zne={noise_factors: [1, 1e300]}", "less than or equal to 1000"),
+        ("compilation={initial_layout: [2147483648]}", "less than 2147483648"),
+        ("fine_tuning={learning_rate: 1e300}", "float32 can hold"),
+        ('beside=["a\\0b"]', "NUL"),
+    ],
+)
+def test_refused_settings_of_hardware(override, expected):
+    with pytest.raises(ConfigurationError, match=expected):
+        validated({}, [override], HardwareConfig, "hardware")
 
 
 def test_refused_files_are_named(tmp_path):

@@ -8,7 +8,8 @@ from typing import Any
 
 from hqnn_jax.ablation.axes import AXES
 from hqnn_jax.config.ablation import AblationFile
-from hqnn_jax.config_loading import parse_yaml, read_yaml, validated
+from hqnn_jax.config.yaml_text import parse_yaml
+from hqnn_jax.config_loading import read_yaml, validated
 from hqnn_jax.errors import ConfigurationError
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from hqnn_jax.ablation.cells import Cell, CellStore
 from hqnn_jax.ablation.cluster import Resources, run_on_ray
@@ -66,7 +65,7 @@ def run_ablation(
     """
     store = CellStore(folder)
     store.prepare()
-    write_atomically(folder / "ablation.yaml", config_text(plan).encode())
+    write_atomically(folder / "ablation.yaml", plan.file.to_yaml().encode())
     try:
         if ray is None:
             with stop_requested() as stop:
@@ -82,12 +81,6 @@ def run_ablation(
     results = assemble(plan, store)
     write_reports(results, folder)
     return results
-
-
-def config_text(plan: Plan) -> str:
-    """Return the ablation's configuration as YAML, everything resolved."""
-    data = plan.file.model_dump(mode="json")
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 
 
 def _cells(plan: Plan) -> list[tuple[Arm, int]]:
@@ -236,7 +229,7 @@ def assemble(plan: Plan, store: CellStore) -> AblationResults:
         verdicts=_verdicts(plan, results, reference, comparisons),
         dataset=cells[plan.arms[0].name][0].record["dataset"],
         environment=describe_environment(),
-        config_text=config_text(plan),
+        config_text=plan.file.to_yaml(),
     )
 
 

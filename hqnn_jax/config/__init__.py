@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import yaml
 from pydantic import Field, model_validator
 
 from hqnn_jax.config.base import Section
@@ -90,6 +89,12 @@ class Config(Section):
     """Number of seeds trained: seed, seed + 1, …"""
 
     @model_validator(mode="after")
+    def _seeds_in_range(self) -> Config:
+        if self.seed + self.seeds > 2**31:
+            raise ValueError(f"seed: with {self.seeds} seeds the last is {2**31:,} or more")
+        return self
+
+    @model_validator(mode="after")
     def _views_need_images(self) -> Config:
         if self.model.backbone.frozen and self.evaluation.test_time_augmentation != "none":
             raise ValueError(
@@ -106,7 +111,3 @@ class Config(Section):
     def seed_values(self) -> tuple[int, ...]:
         """Return every seed that is trained."""
         return tuple(range(self.seed, self.seed + self.seeds))
-
-    def to_yaml(self) -> str:
-        """Return the fully resolved configuration as YAML that `load_config` accepts."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

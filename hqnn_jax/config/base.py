@@ -4,13 +4,41 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from hqnn_jax.config.yaml_text import dump_yaml
 
 T = TypeVar("T")
-Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
+_FLOAT32_SMALLEST, _FLOAT32_LARGEST = 2.0**-126, (2 - 2**-23) * 2.0**127
+
+
+def _in_float32(value: float) -> float:
+    if value != 0 and not _FLOAT32_SMALLEST <= value <= _FLOAT32_LARGEST:
+        raise ValueError(
+            f"expected a number that float32 can hold: {_FLOAT32_SMALLEST:.3g} to "
+            f"{_FLOAT32_LARGEST:.3g}"
+        )
+    return value
+
+
+# Training counts in float32 and int32: what these cannot hold would be 0, 1 or infinite there.
+Positive = Annotated[float, Field(gt=0.0), AfterValidator(_in_float32)]
+NotNegative = Annotated[float, Field(ge=0.0), AfterValidator(_in_float32)]
+Probability = Annotated[float, Field(ge=0.0, le=1 - 2**-24)]
+Patience = Annotated[int, Field(ge=1, lt=2**31)]
 Width = Annotated[int, Field(ge=1, le=65536)]
+
+
+def _possible_path(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("no path holds the character NUL")
+    return path
+
+
+AnyPath = Annotated[Path, AfterValidator(_possible_path)]
 
 
 class Section(BaseModel):
@@ -19,6 +47,10 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
     )
+
+    def to_yaml(self) -> str:
+        """Return the fully resolved section as YAML that is read as the same again."""
+        return dump_yaml(self.model_dump(mode="json"))
 
 
 def known(value: str, names: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from hqnn_jax.config.base import Section, known
+from hqnn_jax.config.base import AnyPath, Section, known
 from hqnn_jax.files import cache_dir
 
 MEDMNIST_NAMES = (
@@ -55,7 +55,8 @@ class SplitConfig(Section):
     """Share of all images; where an official split has no validation part, of its training part."""
     test: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
     """Share of all images; not with an official split."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Below 2^32, where the seeds of scikit-learn end."""
 
     @model_validator(mode="after")
     def _something_is_left(self) -> SplitConfig:
@@ -68,12 +69,12 @@ class DatasetConfig(Section):
     """Which images, from where, and as which classification task."""
 
     name: str = "synthetic_cells"
-    data_dir: Path | None = None
+    data_dir: AnyPath | None = None
     """Folder with datasets; default: $HQNN_DATA_DIR, else a per-user cache folder."""
     resolution: Annotated[int, Field(ge=8, le=512)] = 28
     """Side of the stored images in pixels. MedMNIST publishes each set at 28, 64, 128 and 224; sets
     of image files are resized to it once, when they are prepared."""
-    positive_labels: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    positive_labels: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] | None = None
     """Binary task: these labels become class 1, all others class 0. Null keeps the classes."""
     label_map: dict[str, tuple[str, ...]] | None = None
     """New class -> the dataset's classes it is made of, in the order of the new labels; images of

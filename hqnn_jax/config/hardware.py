@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from hqnn_jax.config.base import Section
+from hqnn_jax.config.base import AnyPath, Positive, Section
 
 MITIGATION_NAMES = ("readout", "dynamical_decoupling", "twirling", "zne")
 DEFAULT_SHOTS = 4096
+MAX_SHOTS = 10**9
 Count = Annotated[int, Field(ge=1, le=10**6)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -34,7 +34,7 @@ class CompilationConfig(Section):
     layout_seed: Seed = 0
     """First seed of the transpiler; the best of `tries` seeds is kept."""
     tries: Annotated[int, Field(ge=1, le=1000)] = 8
-    initial_layout: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    initial_layout: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] | None = None
     """The device's qubit for each wire; null lets the transpiler choose."""
     max_two_qubit_depth: Count = 300
     """Deeper circuits are refused on devices and their noise models."""
@@ -43,7 +43,7 @@ class CompilationConfig(Section):
 class ZneConfig(Section):
     """Zero-noise extrapolation, for the mitigations that name `zne`."""
 
-    noise_factors: tuple[Annotated[float, Field(ge=1.0)], ...] = (1.0, 3.0, 5.0)
+    noise_factors: tuple[Annotated[float, Field(ge=1.0, le=1000.0)], ...] = (1.0, 3.0, 5.0)
     """How often each two-qubit gate is there."""
     extrapolator: Literal["linear", "quadratic"] = "linear"
 
@@ -60,9 +60,9 @@ class FineTuningConfig(Section):
     iterations: Annotated[int, Field(ge=1, le=10000)] = 20
     batch_size: Annotated[int, Field(ge=1, le=10000)] = 32
     """Training images of an iteration, as many of each class as of the others where possible."""
-    learning_rate: Annotated[float, Field(gt=0.0)] = 0.02
+    learning_rate: Positive = 0.02
     """Of Adam in radians (`parameter_shift`); about the first change of a weight (`spsa`)."""
-    perturbation: Annotated[float, Field(gt=0.0)] = 0.1
+    perturbation: Positive = 0.1
     """Change of every weight in SPSA's first pair of evaluations, in radians."""
     shots: Count | None = None
     """Measurements of each basis for each image; null for `shots` of the evaluation."""
@@ -80,7 +80,7 @@ class HardwareConfig(Section):
     model: str | None = None
     """Which circuit of a folder with several: for one of aml2026 its arm, or ARM-SIZE. Null for the
     folder of a run."""
-    beside: tuple[Path, ...] = ()
+    beside: tuple[AnyPath, ...] = ()
     """Folders of other runs on the same images. Circuits are evaluated on the backend, too; of
     classical models the predictions are shown that they made when they were trained."""
     images: ImagesConfig = ImagesConfig()
@@ -127,6 +127,11 @@ class HardwareConfig(Section):
     def _shots_or_precision(self) -> HardwareConfig:
         if self.shots is not None and self.precision is not None:
             raise ValueError("shots and precision both say how often to measure; give one of them")
+        if self.precision is not None and self.precision < MAX_SHOTS**-0.5:
+            raise ValueError(
+                f"precision: {self.precision:g} asks for more than {MAX_SHOTS:,} shots; expected "
+                f"at least {MAX_SHOTS**-0.5:.2g}"
+            )
         return self
 
     @property

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from hqnn_jax.config.base import Probability, Section, Width, known, known_part
+from hqnn_jax.config.base import AnyPath, Patience, Probability, Section, Width, known, known_part
 from hqnn_jax.config.noise import NoiseConfig
 
 BACKBONE_NAMES = (
@@ -78,7 +77,7 @@ class BackboneConfig(Section):
     normalisation: Literal["centred", "imagenet"] = "centred"
     """`centred`: (x - 0.5) / 0.5 on values in [0, 1]; `imagenet`: the mean and deviation that the
     loaded weights were trained with, ImageNet's where none are loaded."""
-    from_run: Path | None = None
+    from_run: AnyPath | None = None
     """Folder of a finished run whose trained backbone is taken: that of its first seed, from the
     checkpoint that was evaluated."""
     frozen: bool = False
@@ -131,7 +130,7 @@ class GrowthConfig(Section):
     axis: Literal["layers", "qubits"] = "layers"
     maximum: Annotated[int, Field(ge=2, le=1000)]
     """Largest number of layers or qubits; the circuit starts with its own."""
-    patience: Annotated[int, Field(ge=1)] = 2
+    patience: Patience = 2
     """Epochs without a lower validation loss before the circuit grows."""
     min_improvement: Annotated[float, Field(ge=0.0)] = 0.0
     """How much lower the validation loss must be to count."""

@@ -6,7 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from hqnn_jax.config.base import Probability, Section
+from hqnn_jax.config.base import (
+    NotNegative,
+    Patience,
+    Positive,
+    Probability,
+    Section,
+)
 
 InsightName = Literal[
     "gradients",
@@ -17,12 +23,13 @@ InsightName = Literal[
 ]
 
 
+Area = Annotated[Positive, Field(le=1.0)]
+
+
 class AugmentationConfig(Section):
     """Random changes to training images; the default changes nothing."""
 
-    crop_scale: tuple[
-        Annotated[float, Field(gt=0.0, le=1.0)], Annotated[float, Field(gt=0.0, le=1.0)]
-    ] = (1.0, 1.0)
+    crop_scale: tuple[Area, Area] = (1.0, 1.0)
     """Area of the random resized crop as a share of the image, smallest and largest."""
     horizontal_flip: bool = False
     vertical_flip: bool = False
@@ -47,22 +54,22 @@ class AugmentationConfig(Section):
 class LearningRates(Section):
     """Peak learning rate of each parameter group."""
 
-    backbone: Annotated[float, Field(gt=0.0)] = 1e-3
-    circuit: Annotated[float, Field(gt=0.0)] = 1e-3
-    classical: Annotated[float, Field(gt=0.0)] = 1e-3
+    backbone: Positive = 1e-3
+    circuit: Positive = 1e-3
+    classical: Positive = 1e-3
 
 
 class ScheduleConfig(Section):
     """How the learning rates change, all groups by the same factor."""
 
     name: Literal["constant", "cosine", "reduce_on_plateau"] = "constant"
-    warmup_epochs: Annotated[float, Field(ge=0.0)] = 0.0
+    warmup_epochs: Annotated[float, Field(ge=0.0, le=100000)] = 0.0
     """Linear rise from zero (constant and cosine)."""
     final_factor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """Cosine: share of the peak learning rate reached at the end."""
     factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     """Reduce on plateau: factor applied when the validation loss has stalled."""
-    patience: Annotated[int, Field(ge=1)] = 5
+    patience: Patience = 5
     """Reduce on plateau: epochs without improvement before a reduction."""
 
 
@@ -79,17 +86,17 @@ class TrainingConfig(Section):
     batch_size: Annotated[int, Field(ge=2, le=65536)] = 64
     optimizer: Literal["adam", "adamw"] = "adamw"
     learning_rate: LearningRates = LearningRates()
-    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-2
+    weight_decay: NotNegative = 1e-2
     """Decoupled weight decay (AdamW), on matrices and kernels only, never on the circuit."""
     label_smoothing: Probability = 0.0
     class_weights: Literal["none", "inverse_frequency"] = "none"
-    clip_norm: Annotated[float, Field(gt=0.0)] | None = None
+    clip_norm: Positive | None = None
     """Largest global norm of the gradient; null for no clipping."""
     schedule: ScheduleConfig = ScheduleConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
-    contrastive_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    contrastive_weight: NotNegative = 0.0
     """Weight of the supervised-contrastive loss on the middle's output (Khosla et al., 2020)."""
-    contrastive_temperature: Annotated[float, Field(gt=0.0)] = 0.1
+    contrastive_temperature: Positive = 0.1
     insights: tuple[InsightName, ...] = ()
     """What is measured of the model in training after every epoch, beside loss and accuracy."""
     average_decay: Probability = 0.0

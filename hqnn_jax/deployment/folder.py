@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from hqnn_jax.config.hardware import HardwareConfig
 from hqnn_jax.config_loading import first_difference, load_section
@@ -76,8 +75,7 @@ class HardwareFolder:
                 f"{self.path}: cannot create the folder: {error.strerror}; choose a writable --out"
             ) from error
         if not self.is_begun:
-            text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
-            write_atomically(self.settings, text.encode())
+            write_atomically(self.settings, settings.to_yaml().encode())
 
     def require_same_models(self, models: Sequence[Mapping[str, str]]) -> None:
         """Note which circuits are evaluated, with a hash of weights and images.

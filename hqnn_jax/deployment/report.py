@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import yaml
 from matplotlib.figure import Figure
 
+from hqnn_jax.config.yaml_text import dump_yaml
 from hqnn_jax.deployment import figures, tables
 from hqnn_jax.deployment.answer import answer, date_of, fine_tuning_effects, plural
 from hqnn_jax.deployment.results import ArmKind, ArmResult, HardwareResults, ModelResult
@@ -47,9 +46,9 @@ def hardware_document(results: HardwareResults, drawings: Sequence[tuple[str, Fi
             *_compiled(record, drawings),
             _calibration(results.backend, record),
             Section("How to read it", _explanations(results)),
-            Section("Settings", listing=_yaml(record["settings"])),
+            Section("Settings", listing=dump_yaml(record["settings"]).rstrip()),
             *_jobs(results),
-            Section("Environment", listing=_yaml(record["environment"])),
+            Section("Environment", listing=dump_yaml(record["environment"]).rstrip()),
         ),
         synthetic=bool(dataset["synthetic"]),
         data=record,
@@ -253,8 +252,3 @@ def _jobs(results: HardwareResults) -> Iterable[Section]:
     ]
     if lines:
         yield Section("Jobs", listing="\n".join(lines))
-
-
-def _yaml(content: Mapping[str, Any]) -> str:
-    text: str = yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True)
-    return text.rstrip()

@@ -33,7 +33,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 from pydantic import Field
 
-from hqnn_jax.config.base import Section, Width
+from hqnn_jax.config.base import Patience, Positive, Section, Width
 
 States = tuple[Float[Array, "batch _"], ...]
 """States of the free layers, s_1 to s_L, each in [-1, 1]."""
@@ -51,12 +51,12 @@ class EquilibriumConfig(Section):
     nudged_steps: Annotated[int, Field(ge=1, le=10000)] = 4
     step_size: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Share of the way to its equilibrium, given its neighbours, that a layer goes at a time."""
-    learning_rate: Annotated[float, Field(gt=0.0)] = 0.005
+    learning_rate: Positive = 0.005
     """Peak rate; it falls to zero on a cosine over `max_epochs`."""
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 16
     max_epochs: Annotated[int, Field(ge=1, le=100000)] = 100
-    patience: Annotated[int, Field(ge=1)] = 15
+    patience: Patience = 15
     """Epochs without a lower validation error before training stops."""
 
 
