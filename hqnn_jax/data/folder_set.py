@@ -15,11 +15,15 @@ from hqnn_jax.data.dataset import Progress
 from hqnn_jax.data.decoding import decode_image
 from hqnn_jax.data.folder_listing import Listing
 from hqnn_jax.data.prepared import Prepared, Storage, image_features, prepare, read_prepared
+from hqnn_jax.data.record_writing import Examples, InOrderBuilder
+from hqnn_jax.data.records import images_per_read
+from hqnn_jax.data.unfinished import remove_all_unfinished
+from hqnn_jax.errors import DataError
 
-_FILES_AT_ONCE = 256
+_MOST_FILES_AT_ONCE = 256
 
 
-class FolderSet(tfds.core.GeneratorBasedBuilder):
+class FolderSet(InOrderBuilder):
     """A set of image files: features `image` uint8 [resolution, resolution, channels] and `label`.
 
     One TFDS split for each official part of the set, else `images`; examples are in the order of
@@ -45,8 +49,7 @@ class FolderSet(tfds.core.GeneratorBasedBuilder):
         are prepared anew. (TFDS would log a warning for a configuration made at run time.)
         """
         self.listing, self.resolution, self.progress = listing, resolution, progress
-        name = f"{listing.source.name}_{resolution}_{listing.digest[:16]}"
-        super().__init__(data_dir=prepared_dir / name)
+        super().__init__(data_dir=_prepared_folder(listing, resolution, prepared_dir))
 
     @property
     def MANUAL_DOWNLOAD_INSTRUCTIONS(self) -> str:
@@ -66,12 +69,12 @@ class FolderSet(tfds.core.GeneratorBasedBuilder):
             metadata=tfds.core.MetadataDict(conversions={}),
         )
 
-    def _split_generators(self, _: tfds.download.DownloadManager) -> dict[str, Any]:
-        generators, start = {}, 0
+    def _split_generators(self, _: tfds.download.DownloadManager) -> dict[str, Examples]:
+        splits, start = {}, 0
         for part, size in self.listing.part_sizes.items():
-            generators[part] = self._generate_examples(range(start, start + size))
+            splits[part] = Examples(size, self._generate_examples(range(start, start + size)))
             start += size
-        return generators
+        return splits
 
     def _generate_examples(self, numbers: range) -> Iterator[tuple[int, dict[str, Any]]]:
         listing = self.listing
@@ -84,10 +87,11 @@ class FolderSet(tfds.core.GeneratorBasedBuilder):
                 resolution=self.resolution,
             )
 
+        step = min(images_per_read(self.info.features["image"].shape), _MOST_FILES_AT_ONCE)
         # Pillow decodes and resizes outside Python's lock.
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            for first in range(0, len(numbers), _FILES_AT_ONCE):
-                some = numbers[first : first + _FILES_AT_ONCE]
+            for first in range(0, len(numbers), step):
+                some = numbers[first : first + step]
                 for number, (image, notes) in zip(some, threads.map(decode, some), strict=True):
                     self._count(notes, listing.files[number])
                     yield number, {"image": image, "label": int(listing.labels[number])}
@@ -121,5 +125,32 @@ def load_folder_set(
     Raises:
         DataError: an image that cannot be read, or a prepared copy that cannot be used.
     """
-    builder = prepare(lambda: FolderSet(listing, resolution, prepared_dir, progress), listing.root)
-    return read_prepared(builder, tuple(listing.part_sizes), storage=storage, progress=progress)
+    remove_all_unfinished(prepared_dir)
+    folder = _prepared_folder(listing, resolution, prepared_dir) / FolderSet.name
+    builder = prepare(
+        lambda: FolderSet(listing, resolution, prepared_dir, progress),
+        folder,
+        listing.root,
+        progress,
+    )
+    prepared = read_prepared(builder, tuple(listing.part_sizes), storage=storage, progress=progress)
+    if prepared.part_sizes != listing.part_sizes or not _are_counts(
+        prepared.metadata.get("conversions")
+    ):
+        raise DataError(
+            f"{folder}: the prepared dataset is damaged (it does not describe the "
+            f"{len(listing.files):,} files of {listing.root}); delete this folder and run again"
+        )
+    return prepared
+
+
+def _prepared_folder(listing: Listing, resolution: int, prepared_dir: Path) -> Path:
+    return prepared_dir / f"{listing.source.name}_{resolution}_{listing.digest[:16]}"
+
+
+def _are_counts(conversions: Any) -> bool:
+    """Return whether this is what `FolderSet._count` noted: phrase -> [number, first file]."""
+    return isinstance(conversions, dict) and all(
+        isinstance(noted, list) and [type(part) for part in noted] == [int, str]
+        for noted in conversions.values()
+    )

@@ -21,7 +21,7 @@ from hqnn_jax.data.pool import (
     draw_per_class,
     mapped_task,
 )
-from hqnn_jax.data.records import RecordImages, take
+from hqnn_jax.data.records import RecordImages, divide
 from hqnn_jax.data.splits import split_indices
 from hqnn_jax.data.synthetic_cells import synthetic_cells
 from hqnn_jax.errors import DataError
@@ -53,11 +53,10 @@ def load_dataset(config: DatasetConfig, progress: Progress | None = None) -> Ima
         and config.name not in FOLDER_NAMES
     )
     files = {name: tuple(pool.files[k] for k in splits[name].tolist()) for name in splits}
+    # Last: it rearranges the images of the pool.
+    images = divide(pool.images, splits)
     return make_dataset(
-        {
-            name: Split(take(pool.images, indices), pool.labels[indices])
-            for name, indices in splits.items()
-        },
+        {name: Split(images[name], pool.labels[indices]) for name, indices in splits.items()},
         name=pool.name,
         class_names=pool.class_names,
         licence=pool.licence,

@@ -14,8 +14,9 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from hqnn_jax.config import MEDMNIST_NAMES
-from hqnn_jax.data.dataset import SPLIT_NAMES, Progress, Split
+from hqnn_jax.data.dataset import SPLIT_NAMES, Progress
 from hqnn_jax.data.medmnist_file import (
+    ArchivedSplit,
     MedMnistSource,
     check_md5,
     download,
@@ -27,9 +28,12 @@ from hqnn_jax.data.prepared import (
     Storage,
     image_features,
     is_prepared,
+    open_builder,
     prepare,
     read_prepared,
 )
+from hqnn_jax.data.record_writing import Examples, InOrderBuilder
+from hqnn_jax.data.unfinished import remove_all_unfinished
 
 CITATION = (
     "Yang, J. et al. MedMNIST v2 - A large-scale lightweight benchmark for 2D and 3D biomedical "
@@ -53,7 +57,7 @@ def medmnist_config(source: MedMnistSource) -> MedMnistConfig:
     return MedMnistConfig(name=f"{source.name}_{source.resolution}_{source.md5[:8]}", source=source)
 
 
-class MedMnist(tfds.core.GeneratorBasedBuilder):
+class MedMnist(InOrderBuilder):
     """MedMNIST 2D: features `image` uint8 [resolution, resolution, channels] and `label`.
 
     The official file is expected in the `manual_dir` of the download configuration.
@@ -89,14 +93,17 @@ class MedMnist(tfds.core.GeneratorBasedBuilder):
             homepage="https://medmnist.com",
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
         path = Path(dl_manager.manual_dir) / self.source.file_name
         check_md5(path, self.source)
         splits = read_splits(path, self.source)
-        return {name: self._generate_examples(split) for name, split in splits.items()}
+        return {
+            name: Examples(len(split), self._generate_examples(split))
+            for name, split in splits.items()
+        }
 
-    def _generate_examples(self, split: Split) -> Iterator[tuple[int, dict[str, Any]]]:
-        for index, (image, label) in enumerate(zip(split.images, split.labels, strict=True)):
+    def _generate_examples(self, split: ArchivedSplit) -> Iterator[tuple[int, dict[str, Any]]]:
+        for index, (image, label) in enumerate(zip(split.images(), split.labels, strict=True)):
             yield index, {"image": image, "label": int(label)}
 
 
@@ -133,7 +140,9 @@ def load_medmnist(
         return MedMnist(data_dir=prepared_dir, config=config)
 
     path = data_dir / source.file_name
-    prepared = is_prepared(make_builder())
+    folder = prepared_dir / MedMnist.name / config.name
+    remove_all_unfinished(prepared_dir)
+    prepared = is_prepared(open_builder(make_builder, folder))
     if path.exists():
         check_md5(path, source)
     elif not prepared:
@@ -141,7 +150,7 @@ def load_medmnist(
     what = f"preparing {source.file_name}"
     if progress is not None and not prepared:
         progress(what, 0, 1)
-    builder = prepare(make_builder, data_dir)
+    builder = prepare(make_builder, folder, data_dir, progress)
     if progress is not None and not prepared:
         progress(what, 1, 1)
     return read_prepared(builder, SPLIT_NAMES, storage=storage)

@@ -6,29 +6,45 @@ and licences is the `medmnist` package's own.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import http.client
 import importlib.util
+import math
 import os
 import runpy
+import struct
 import tempfile
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Int32, UInt8
 
-from hqnn_jax.data.dataset import SPLIT_NAMES, Progress, Split
+from hqnn_jax.data.dataset import SPLIT_NAMES, Progress
+from hqnn_jax.data.records import images_per_read
 from hqnn_jax.errors import DataError
 
 _PREFIX_IN_FILE = {"train": "train", "validation": "val", "test": "test"}
 _CHUNK = 1 << 20
 _TIMEOUT_S = 30.0
+ARCHIVE_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    NotImplementedError,  # zipfile, of a method it does not know
+    RuntimeError,  # zipfile, of an archive that claims to be encrypted
+    UnicodeDecodeError,
+    SyntaxError,  # NumPy, of the header of an array
+    struct.error,
+)
 
 
 @dataclass(frozen=True)
@@ -165,8 +181,42 @@ def _receive(source: MedMnistSource, file: Any, progress: Progress | None) -> No
                 progress(f"downloading {source.file_name}", done, total)
 
 
-def read_splits(path: Path, source: MedMnistSource) -> dict[str, Split]:
-    """Read and validate the three splits of a MedMNIST `.npz` file.
+@dataclass(frozen=True, eq=False)
+class ArchivedSplit:
+    """One split of a MedMNIST file, whose images are read from the archive one after the other."""
+
+    path: Path
+    array: str
+    """Name of the images in the archive."""
+    image_shape: tuple[int, int, int]
+    """Height, width, channels."""
+    labels: Int32[np.ndarray, " num_images"]
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+    def images(self) -> Iterator[UInt8[np.ndarray, "height width channels"]]:
+        """Yield the images in order, in the memory of a few of them.
+
+        Raises:
+            DataError: a damaged archive (told by its checksum, at the latest after the last image).
+        """
+        step = images_per_read(self.image_shape)
+        size = math.prod(self.image_shape)
+        with _array_in(self.path, self.array) as (file, _):
+            for start in range(0, len(self), step):
+                count = min(step, len(self) - start)
+                content = file.read(count * size)
+                if len(content) < count * size:
+                    raise _damaged(self.path)
+                yield from np.frombuffer(content, np.uint8).reshape(count, *self.image_shape)
+            if file.read(1):  # reaching the end compares the checksum
+                raise _damaged(self.path)
+
+
+def read_splits(path: Path, source: MedMnistSource) -> dict[str, ArchivedSplit]:
+    """Open and validate the three splits of a MedMNIST `.npz` file.
 
     Returns:
         `train`, `validation` and `test`.
@@ -174,32 +224,49 @@ def read_splits(path: Path, source: MedMnistSource) -> dict[str, Split]:
     Raises:
         DataError: a damaged archive, a missing array, or arrays that do not fit `source`.
     """
-    return {
-        split: validated_split(
-            *_read_arrays(path, _PREFIX_IN_FILE[split]),
-            where=f"{path}, {split} split",
-            source=source,
+    return {split: _open_split(path, split, source) for split in SPLIT_NAMES}
+
+
+def _open_split(path: Path, split: str, source: MedMnistSource) -> ArchivedSplit:
+    prefix = _PREFIX_IN_FILE[split]
+    with _array_in(path, f"{prefix}_labels") as (file, header):
+        labels = np.frombuffer(file.read(), header.dtype).reshape(header.shape)
+    with _array_in(path, f"{prefix}_images") as (_, header):
+        labels = checked_labels(
+            header.shape, header.dtype, labels, where=f"{path}, {split} split", source=source
         )
-        for split in SPLIT_NAMES
-    }
+    height, width = header.shape[1:3]
+    shape = (height, width, source.num_channels)
+    return ArchivedSplit(path, f"{prefix}_images", shape, labels)
 
 
-def _read_arrays(path: Path, prefix: str) -> tuple[np.ndarray, np.ndarray]:
+class _Header(NamedTuple):
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+@contextlib.contextmanager
+def _array_in(path: Path, name: str) -> Iterator[tuple[IO[bytes], _Header]]:
+    """Open an array of an `.npz` archive at its first value.
+
+    NumPy would read all of it, and some of the sets do not fit into memory.
+    """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return archive[f"{prefix}_images"], archive[f"{prefix}_labels"]
+        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0
+            if version != (1, 0):
+                read = np.lib.format.read_array_header_2_0
+            shape, in_columns, dtype = read(file)
+            if dtype.hasobject:
+                raise DataError(f"{path}: {name} of mixed size; expected one array of equal images")
+            if in_columns and len(shape) > 1:
+                raise DataError(f"{path}: {name} lies in columns; expected rows (C order)")
+            yield file, _Header(shape, dtype)
     except KeyError:
-        raise DataError(
-            f"{path}: array {prefix}_images or {prefix}_labels is missing; expected a MedMNIST file"
-        ) from None
-    except ValueError as error:
-        if "allow_pickle" not in str(error):
-            raise _damaged(path) from None
-        raise DataError(
-            f"{path}: {prefix} images of mixed size; expected one array of equal images"
-        ) from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError):
-        raise _damaged(path) from None
+        raise DataError(f"{path}: array {name} is missing; expected a MedMNIST file") from None
+    except (*ARCHIVE_ERRORS, ValueError) as error:
+        raise _damaged(path) from error
 
 
 def _damaged(path: Path) -> DataError:
@@ -208,48 +275,51 @@ def _damaged(path: Path) -> DataError:
     )
 
 
-def validated_split(
-    images: np.ndarray, labels: np.ndarray, *, where: str, source: MedMnistSource
-) -> Split:
-    """Return the arrays of a MedMNIST file as a split, or say what is wrong with them.
+def checked_labels(
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    labels: np.ndarray,
+    *,
+    where: str,
+    source: MedMnistSource,
+) -> Int32[np.ndarray, " num_images"]:
+    """Return the labels of a split, or say what is wrong with its arrays.
 
     Args:
-        images: uint8 [N, H, W] for grey sets, [N, H, W, 3] for colour sets; H = W = resolution.
+        shape: of the images: [N, H, W] for grey sets, [N, H, W, 3] for colour sets;
+            H = W = resolution.
+        dtype: of the images, uint8.
         labels: whole numbers, [N] or [N, 1].
         where: file and split, for the message.
         source: what the file should hold.
 
     Raises:
-        DataError: mixed sizes, wrong dtype or shape, no image, or a label outside the classes.
+        DataError: wrong dtype or shape, no image, or a label outside the classes.
     """
-    _check_images(images, where, source)
-    if not np.issubdtype(labels.dtype, np.integer) or labels.size != len(images):
+    _check_images(shape, dtype, where, source)
+    if not np.issubdtype(labels.dtype, np.integer) or labels.size != shape[0]:
         raise DataError(
-            f"{where}: expected one whole-number label for each of {len(images)} images, found "
+            f"{where}: expected one whole-number label for each of {shape[0]} images, found "
             f"{labels.dtype} {list(labels.shape)}"
         )
     last = len(source.class_names) - 1
     if labels.min() < 0 or labels.max() > last:
         outside = labels[(labels < 0) | (labels > last)].flat[0]
         raise DataError(f"{where}: label {outside} is outside the classes 0 to {last}")
-    height, width = images.shape[1:3]
-    return Split(
-        images=images.reshape(len(images), height, width, source.num_channels),
-        labels=labels.reshape(-1).astype(np.int32),
-    )
+    return labels.reshape(-1).astype(np.int32)
 
 
-def _check_images(images: np.ndarray, where: str, source: MedMnistSource) -> None:
-    if images.dtype == object:
-        raise DataError(f"{where}: images of mixed size; expected one array of equal images")
-    if images.dtype != np.uint8:
-        raise DataError(f"{where}: expected uint8 images, found {images.dtype}")
+def _check_images(
+    shape: tuple[int, ...], dtype: np.dtype, where: str, source: MedMnistSource
+) -> None:
+    if dtype != np.uint8:
+        raise DataError(f"{where}: expected uint8 images, found {dtype}")
     side = source.resolution
     expected = (side, side) if source.num_channels == 1 else (side, side, source.num_channels)
-    if images.shape[1:] not in (expected, (side, side, source.num_channels)):
+    if shape[1:] not in (expected, (side, side, source.num_channels)):
         raise DataError(
-            f"{where}: expected images of shape {list(expected)}, found {list(images.shape[1:])}; "
+            f"{where}: expected images of shape {list(expected)}, found {list(shape[1:])}; "
             f"check dataset.resolution"
         )
-    if len(images) == 0:
+    if shape[0] == 0:
         raise DataError(f"{where}: the split is empty; expected at least one image")

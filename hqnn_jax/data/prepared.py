@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,12 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 import tensorflow_datasets as tfds
+from array_record.python.array_record_module import ArrayRecordReader
 from jaxtyping import Int32, UInt8
 
 from hqnn_jax.data.dataset import Progress
 from hqnn_jax.data.records import Images, RecordImages, images_per_read, read_examples
+from hqnn_jax.data.unfinished import alone, lock_of, remove_unfinished
 from hqnn_jax.errors import DataError
 
 Builder = TypeVar("Builder", bound=tfds.core.GeneratorBasedBuilder)
@@ -58,39 +61,84 @@ def is_prepared(builder: tfds.core.DatasetBuilder) -> bool:
     return (Path(builder.data_dir) / "dataset_info.json").is_file()
 
 
-def prepare(make_builder: Callable[[], Builder], manual_dir: Path) -> Builder:
+def prepare(
+    make_builder: Callable[[], Builder],
+    folder: Path,
+    manual_dir: Path,
+    progress: Progress | None = None,
+) -> Builder:
     """Return the builder with its files written. A prepared copy is never overwritten.
+
+    One process at a time writes: another one that needs the same files waits for them. What a
+    process that was killed left unfinished is removed.
 
     Args:
         make_builder: called again after the files were written, since a builder reads them when it
             is made.
+        folder: where the builder puts the folder of its version.
         manual_dir: folder with what the builder reads.
+        progress: told if another process has to be waited for.
 
     Raises:
-        DataError: the cache folder cannot be written; and what the builder raises.
+        DataError: the cache folder cannot be written, or a prepared copy is damaged; and what the
+            builder raises.
     """
-    builder = make_builder()
+    builder = open_builder(make_builder, folder)
     if is_prepared(builder):
         return builder
+
+    def waiting() -> None:
+        if progress is not None:
+            progress("waiting for another process that prepares these images", 0, 0)
+
     try:
-        # TFDS prints what it does and draws its own bars.
-        with (
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            builder.download_and_prepare(
-                file_format="array_record",
-                download_config=tfds.download.DownloadConfig(manual_dir=manual_dir),
-            )
+        folder.mkdir(parents=True, exist_ok=True)
+        with alone(lock_of(folder), waiting):
+            remove_unfinished(folder)
+            builder = open_builder(make_builder, folder)
+            if not is_prepared(builder):
+                # Parts of a copy that somebody began to delete.
+                shutil.rmtree(builder.data_dir, ignore_errors=True)
+                _write(builder, manual_dir)
+                builder = open_builder(make_builder, folder)
     except OSError as error:
-        # TFDS writes to a folder of its own and renames it at the end; where another process was
-        # faster the rename fails, and that process's copy is as good as ours.
-        if not is_prepared(builder):
-            raise DataError(
-                f"{builder.data_dir}: cannot write the prepared dataset ({error}); set "
-                "HQNN_CACHE_DIR to a folder that can be written and has room"
-            ) from None
-    return make_builder()
+        raise DataError(
+            f"{folder}: cannot write the prepared dataset ({error.strerror or error}); free space, "
+            "or set HQNN_CACHE_DIR to a folder that can be written and has room"
+        ) from None
+    return builder
+
+
+def open_builder(make_builder: Callable[[], Builder], folder: Path) -> Builder:
+    """Make a builder, which reads the description of its prepared copy where there is one.
+
+    Raises:
+        DataError: the description is damaged.
+    """
+    try:
+        return make_builder()
+    except (MemoryError, ImportError):
+        raise
+    except Exception as error:  # what TFDS and protobuf raise on damaged files is of many kinds
+        raise _damaged(folder, error) from error
+
+
+def _damaged(folder: Path, error: Exception) -> DataError:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return DataError(
+        f"{folder}: the prepared dataset is damaged ({reason[:200]}); delete this folder and run "
+        "again"
+    )
+
+
+def _write(builder: tfds.core.DatasetBuilder, manual_dir: Path) -> None:
+    # TFDS prints what it does and draws its own bars. It writes to a folder of its own and renames
+    # that at the end.
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        builder.download_and_prepare(
+            file_format="array_record",
+            download_config=tfds.download.DownloadConfig(manual_dir=manual_dir),
+        )
 
 
 def read_prepared(
@@ -115,11 +163,12 @@ def read_prepared(
     where = Path(builder.data_dir)
     try:
         sources = [builder.as_data_source(part) for part in parts]
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise DataError(
-            f"{where}: the prepared dataset is damaged ({type(error).__name__}); delete this "
-            "folder and run again"
-        ) from None
+        metadata = dict(builder.info.metadata or {})
+        _check_lengths([builder.info.splits[part] for part in parts])
+    except (MemoryError, ImportError):
+        raise
+    except Exception as error:  # as in `open_builder`
+        raise _damaged(where, error) from error
     on_disk = RecordImages(sources, builder.info.features["image"].shape, where)
     streams = storage == "stream" or (storage == "auto" and not fits_into_memory(on_disk))
     images: Images = on_disk if streams else np.empty(on_disk.shape, np.uint8)
@@ -144,8 +193,20 @@ def read_prepared(
         labels=labels,
         digests=tuple(digests),
         part_sizes={part: len(source) for part, source in zip(parts, sources, strict=True)},
-        metadata=dict(builder.info.metadata or {}),
+        metadata=metadata,
     )
+
+
+def _check_lengths(splits: Sequence[tfds.core.SplitInfo]) -> None:
+    """Raise ValueError unless each file holds as many records as the description says.
+
+    A smaller number in the description would hide images without a word.
+    """
+    for split in splits:
+        for path, length in zip(split.filepaths, split.shard_lengths, strict=True):
+            found = ArrayRecordReader(str(path)).num_records()
+            if found != length:
+                raise ValueError(f"{path.name} holds {found} records, {length} expected")
 
 
 def fits_into_memory(images: Images) -> bool:

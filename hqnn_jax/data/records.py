@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,15 +139,16 @@ def read_examples(
         local = positions[wanted] - (ends[number] - len(source))
         try:
             # In batches: several times faster than one record at a time.
-            for k, example in zip(
-                wanted.tolist(), source.__getitems__(local.tolist()), strict=True
-            ):
-                store(k, example)
-        except (OSError, ValueError, IndexError, KeyError, RuntimeError) as error:
+            examples = source.__getitems__(local.tolist())
+        except MemoryError:
+            raise
+        except Exception as error:  # what ArrayRecord, TFDS and protobuf raise is of many kinds
             raise DataError(
                 f"{where}: the prepared {source.split} split is damaged "
                 f"({type(error).__name__}); delete this folder and run again"
-            ) from None
+            ) from error
+        for k, example in zip(wanted.tolist(), examples, strict=True):
+            store(k, example)
 
 
 Images = np.ndarray | RecordImages
@@ -164,6 +165,43 @@ def take(images: Images, indices: Int[np.ndarray, " n"]) -> Images:
     if len(indices) and np.array_equal(indices, np.arange(indices[0], indices[0] + len(indices))):
         return images[indices[0] : indices[-1] + 1]
     return images[indices]
+
+
+def divide(images: Images, parts: Mapping[str, Int[np.ndarray, " _"]]) -> dict[str, Images]:
+    """Return the images at the indices of each part, without a second copy of images in memory.
+
+    Args:
+        images: all images; in memory they are brought into the order of the parts where they lie,
+            so nobody else may still use them.
+        parts: part -> positions of its images; no position occurs twice.
+    """
+    if isinstance(images, RecordImages):
+        return {name: images.select(indices) for name, indices in parts.items()}
+    order = np.concatenate(list(parts.values()))
+    _reorder(images, order)
+    ends = np.cumsum([len(indices) for indices in parts.values()]).tolist()
+    starts = [0, *ends[:-1]]
+    return {name: images[start:end] for name, start, end in zip(parts, starts, ends, strict=True)}
+
+
+def _reorder(images: np.ndarray, order: Int[np.ndarray, " n"]) -> None:
+    """Move the images at `order` to the front, in that order, in place; the others follow."""
+    others = np.ones(len(images), bool)
+    others[order] = False
+    sources = [*order.tolist(), *np.flatnonzero(others).tolist()]
+    done = np.zeros(len(images), bool)
+    for first, source in enumerate(sources):
+        if done[first] or source == first:
+            continue
+        # A cycle: each place receives the image that belongs there, the last one what lay first.
+        displaced = images[first].copy()
+        place = first
+        while sources[place] != first:
+            images[place] = images[sources[place]]
+            done[place] = True
+            place = sources[place]
+        images[place] = displaced
+        done[place] = True
 
 
 def chunks(images: Images) -> Iterator[UInt8[np.ndarray, "n height width channels"]]:
