@@ -26,6 +26,7 @@ from experiments.aml2026_data import (
     SamplingConfig,
     pool_features,
     repeated_across_parts,
+    retained_variance,
     sample_positions,
     sampled_data,
 )
@@ -175,7 +176,8 @@ def run(config: Aml2026Config, out: Path, progress: Progress) -> dict[str, Any]:
     }
     cells_folder = out / "cells"
     cells_folder.mkdir(parents=True, exist_ok=True)
-    data = _lazy_data(config, pool, positions, progress)
+    features = _lazy_features(pool, positions, progress)
+    data = _lazy_data(config, pool, positions, features)
     fingerprint, cells = pool_fingerprint(pool), []
     with stop_requested() as stop:
         for size, name in itertools.product(config.sizes, config.arms):
@@ -194,23 +196,62 @@ def run(config: Aml2026Config, out: Path, progress: Progress) -> dict[str, Any]:
                 cell = _cell(size, name, outcome, pool.labels[positions[size].test])
                 write_atomically(path, json.dumps(cell, allow_nan=False).encode())
             cells.append(cell)
+        retained = {
+            str(size): _retained_variance(
+                config, fingerprint, size, positions[size], features, cells_folder, progress
+            )
+            for size in config.sizes
+        }
     return {
         "paper": "aml2026",
         "config": config.model_dump(mode="json"),
         "dataset": _description(pool, positions),
+        "retained_variance": retained,
         "cells": cells,
     }
 
 
-def _lazy_data(
-    config: Aml2026Config, pool: ImagePool, positions: Mapping[int, Parts], progress: Progress
-) -> Callable[[int], SampledData]:
-    """Return what gives the inputs at one size; the features are computed when first needed."""
+def _retained_variance(
+    config: Aml2026Config,
+    fingerprint: str,
+    size: int,
+    positions: Parts,
+    features: Callable[[], np.ndarray],
+    folder: Path,
+    progress: Progress,
+) -> list[float]:
+    """Return what the principal components keep, per seed; kept in a file beside the cells."""
+    name = "principal components"
+    key = _key(config, fingerprint, size, {"arm": name})
+    path = folder / f"{size}_principal_components_{key}.json"
+    stored = _stored(path, progress)
+    if stored is None:
+        retained = retained_variance(features(), positions, config.num_components)
+        stored = {"size": size, "arm": name, "retained": retained}
+        write_atomically(path, json.dumps(stored, allow_nan=False).encode())
+    return stored["retained"]
+
+
+def _lazy_features(
+    pool: ImagePool, positions: Mapping[int, Parts], progress: Progress
+) -> Callable[[], np.ndarray]:
+    """Return what gives the features of the images; they are computed when first needed."""
 
     @functools.cache
     def features() -> np.ndarray:
         with progress.task("features of the images"):
             return pool_features(pool, list(positions.values()))
+
+    return features
+
+
+def _lazy_data(
+    config: Aml2026Config,
+    pool: ImagePool,
+    positions: Mapping[int, Parts],
+    features: Callable[[], np.ndarray],
+) -> Callable[[int], SampledData]:
+    """Return what gives the inputs at one size."""
 
     @functools.cache
     def data(size: int) -> SampledData:
@@ -244,6 +285,12 @@ def pool_fingerprint(pool: ImagePool) -> str:
 
 def _cell_key(config: Aml2026Config, fingerprint: str, size: int, name: str) -> str:
     """Hash what one cell depends on, and nothing else."""
+    options = getattr(config, ARMS[name].options).model_dump()
+    return _key(config, fingerprint, size, {"arm": name, "options": options})
+
+
+def _key(config: Aml2026Config, fingerprint: str, size: int, further: Mapping[str, Any]) -> str:
+    """Hash what everything of one sample depends on, and `further`."""
     described = {
         "version": _VERSION,
         "images": fingerprint,
@@ -251,8 +298,7 @@ def _cell_key(config: Aml2026Config, fingerprint: str, size: int, name: str) -> 
         "seeds": config.seeds,
         "sampling": config.sampling.model_dump(),
         "num_components": config.num_components,
-        "arm": name,
-        "options": getattr(config, ARMS[name].options).model_dump(),
+        **further,
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -179,6 +179,17 @@ def fitted_on_train(
     return Parts(*map(np.stack, zip(*parts, strict=True)))
 
 
+def retained_variance(
+    features: Float[np.ndarray, "pool features"], positions: Parts, num_components: int
+) -> list[float]:
+    """Return the share of the standardised features' variance that the components keep, per seed.
+
+    Of the training images, on which they are fitted.
+    """
+    fitted = (component_angles(num_components).fit(features[train]) for train in positions.train)
+    return [float(pipeline["pca"].explained_variance_ratio_.sum()) for pipeline in fitted]
+
+
 def sampled_data(
     pool: ImagePool,
     features: Float[np.ndarray, "pool features"],

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from experiments.described import what_ran
 from experiments.paper import Arm, Request, Runs, link
 from hqnn_jax.evaluation import formatting, statistics
 from hqnn_jax.evaluation.document import Section, Table
 from hqnn_jax.evaluation.finished_run import FinishedRun
 from hqnn_jax.evaluation.pages import METRIC_NAMES
+from hqnn_jax.evaluation.published import Published
 
 NO_SPREAD = "±: standard deviation over seeds."
 
@@ -23,31 +25,25 @@ def over_seeds(run: FinishedRun, metric: str, split: str = "test") -> np.ndarray
 
 def mean_and_deviation(values: np.ndarray) -> str:
     """Write fractions in per cent: `97.43 ± 0.18`, without ± for a single seed."""
+    if np.isnan(values).any():
+        return formatting.UNDEFINED
     text = formatting.percent(float(np.mean(values)))
     return text if len(values) < 2 else f"{text} ± {100 * np.std(values, ddof=1):.2f}"
 
 
-def results_table(
-    arms: Sequence[Arm], runs: Runs, request: Request, published: Mapping[str, float]
-) -> Table:
-    """Return one row per arm: test accuracy beside the published one, size and time.
-
-    `published` maps an arm's name to the published test accuracy, a fraction.
-    """
+def results_table(arms: Sequence[Arm], runs: Runs, request: Request) -> Table:
+    """Return one row per arm: our test figures, size and time."""
     rows, links = [], []
     for arm in arms:
         run = runs.finished.get(arm.name)
         if run is None:
             continue
-        metrics, accuracy = run.metrics, over_seeds(run, "accuracy")
-        theirs = None if metrics["dataset"]["synthetic"] else published.get(arm.name)
+        metrics = run.metrics
         rows.append(
             (
                 arm.label,
-                mean_and_deviation(accuracy),
+                mean_and_deviation(over_seeds(run, "accuracy")),
                 formatting.interval(metrics["test"]["intervals"]["accuracy"]),
-                formatting.percent(theirs),
-                formatting.points(None if theirs is None else float(accuracy.mean()) - theirs),
                 mean_and_deviation(over_seeds(run, "macro_f1")),
                 formatting.percent(metrics["test"]["roc_auc"]),
                 formatting.count(metrics["parameters"]["total"]),
@@ -58,13 +54,70 @@ def results_table(
         links.append(link(run, request))
     return Table(
         (
-            "Arm", "Test accuracy (%)", "95 % interval", "Published (%)", "Difference (points)",
-            "Macro F1 (%)", "ROC-AUC (%)", "Parameters", "of the circuit", "Training, a seed",
+            "Arm", "Test accuracy (%)", "95 % interval", "Macro F1 (%)", "ROC-AUC (%)",
+            "Parameters", "of the circuit", "Training, a seed",
         ),
         tuple(rows),
         note=f"{NO_SPREAD} Interval: bootstrap over the test images, for one trained model.",
         links=tuple(links),
     )  # fmt: skip
+
+
+def published_table(
+    arms: Sequence[Arm], runs: Runs, published: Mapping[str, Published | None]
+) -> Table:
+    """Return every published figure of every arm beside ours.
+
+    Ours and the difference are left out for synthetic images; the difference also, with the
+    reason, where `Task.mismatch` says that the published figure is of other data.
+
+    **Arguments:**
+
+    - `published`: arm -> its published figures; arms that are missing or None have none.
+    """
+    rows = []
+    for arm in arms:
+        run, figures = runs.finished.get(arm.name), published.get(arm.name)
+        if run is None or figures is None:
+            continue
+        for split in figures.splits():
+            reason = mismatch(run, figures, split)
+            rows += [
+                (
+                    arm.label,
+                    figures.task.data,
+                    split,
+                    METRIC_NAMES[metric],
+                    formatting.percent(theirs),
+                    *_ours_and_difference(run, split, metric, theirs, reason),
+                )
+                for metric, theirs in figures.figures.get(split, {}).items()
+            ]
+    return Table(
+        (
+            "Arm", "Published on", "Split", "Metric", "Published (%)", "Ours (%)",
+            "Difference (points), or why there is none",
+        ),
+        tuple(rows),
+        note=f"{NO_SPREAD} A difference is shown only where images, split and metric are the same.",
+    )  # fmt: skip
+
+
+def mismatch(run: FinishedRun, published: Published, split: str) -> str | None:
+    """Return why a run's figures of a split are of other data than the published ones, or None."""
+    return published.task.mismatch(split, run.config, len(run.predictions.labels[split]))
+
+
+def _ours_and_difference(
+    run: FinishedRun, split: str, metric: str, theirs: float, reason: str | None
+) -> tuple[str, str]:
+    if run.metrics["dataset"]["synthetic"]:
+        return formatting.UNDEFINED, "synthetic cells"
+    values = over_seeds(run, metric, split)
+    if reason is None:
+        undefined = bool(np.isnan(values).any())
+        reason = formatting.points(None if undefined else float(values.mean()) - theirs)
+    return mean_and_deviation(values), reason
 
 
 def differences_table(arms: Sequence[Arm], runs: Runs, reference: str, metric: str) -> Table:
@@ -117,6 +170,14 @@ def warnings_section(runs: Runs) -> tuple[Section, ...]:
     if not found:
         return ()
     return (Section("About the data", tables=(Table(("Dataset", "Warning"), tuple(found)),)),)
+
+
+def what_ran_section(arms: Sequence[Arm], runs: Runs) -> Section:
+    """Return the section that says what every finished arm did, from its own configuration."""
+    configs = {
+        arm.label: runs.finished[arm.name].config for arm in arms if arm.name in runs.finished
+    }
+    return Section("What ran", tables=(what_ran(configs),))
 
 
 def numbers(runs: Runs) -> dict[str, Any]:

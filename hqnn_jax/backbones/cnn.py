@@ -28,9 +28,9 @@ _MIN_IMAGE_SIZE = 16  # below it nothing is left after the last pooling
 class FiveLayerCNN(Backbone):
     """Five 3x3 convolutions with batch normalisation and ReLU, flattened.
 
-    Source: "Medical Image Classification using Hybrid Quantum-Classical Neural Network"
-    (arXiv 2509.14277), section on the classical feature extractor. A 28x28 image gives
-    4 * 4 * 64 = 1024 features.
+    Source: "Medical Image Classification using Hybrid Quantum-Classical Neural Network" (student
+    thesis, Comilla University, 2025), section on the classical feature extractor. A 28x28 image
+    gives 4 * 4 * 64 = 1024 features.
 
     Attributes:
         num_features: length of the feature vector of one image.

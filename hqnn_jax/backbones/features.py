@@ -43,6 +43,16 @@ _EDGE_THRESHOLD = 0.1
 _LOW_FREQUENCY, _HIGH_FREQUENCY = 1 / 8, 1 / 4
 """Ends of the bands in cycles per pixel; the highest frequency along an axis is 1/2."""
 
+FEATURE_READINGS = (
+    "The paper names the features; how they are computed is a reading. GLCM energy is "
+    "scikit-image's, the square root of the angular second moment; the co-occurrence matrix has "
+    f"{_GREY_LEVELS} grey levels, distance 1 and {len(_ANGLES)} directions, both ways. The cell is "
+    "the largest region of the darkest of three Otsu classes. A pixel is an edge from a Sobel "
+    f"strength of {_EDGE_THRESHOLD:g} on. Low frequencies end at {_LOW_FREQUENCY:g} cycles a "
+    f"pixel, high ones begin at {_HIGH_FREQUENCY:g}."
+)
+"""How the paper's names were read."""
+
 
 def image_features(
     images: UInt8[np.ndarray, "images height width channels"],
@@ -53,7 +63,8 @@ def image_features(
     edge strengths are in these units (GLCM levels: 0 to 31); area is a share of the image,
     perimeter in sides of a square image of its size; energies are shares of the variance, the
     centroid is in cycles per pixel. The co-occurrence matrix counts neighbours at distance 1 in
-    four directions, both ways, so a quarter turn of the image changes no feature.
+    four directions, both ways, so a quarter turn of the image changes no feature. Its energy is
+    scikit-image's: the square root of the angular second moment, not that moment itself.
 
     All values are finite. A flat image has no cell, no edge and no frequency: these features are
     0, its GLCM energy, homogeneity and correlation 1.

@@ -56,6 +56,7 @@ def write_report(
             scalar_metrics=SCALAR_METRICS,
             class_metrics=CLASS_METRICS,
             published=published,
+            mismatches={} if published is None else _mismatches(run, published),
             comparison=[] if published is None else _compare_scalars(run, published),
             class_comparison=[] if published is None else _compare_classes(run, published),
             figures=_figures(run, circuit_figure),
@@ -120,25 +121,43 @@ def describe_model(model: ModelConfig) -> dict[str, str]:
     return {"backbone": backbone, "middle": middle}
 
 
+def _mismatches(run: FinishedRun, published: Published) -> dict[str, str | None]:
+    """Return for every split why its published figures are of other data, None if of the same."""
+    return {
+        split: published.task.mismatch(split, run.config, len(run.predictions.labels[split]))
+        for split in SPLITS
+    }
+
+
 def _comparison_row(
-    split: str, label: str, metric: str, values: Mapping[str, Any], published: float
+    split: str,
+    label: str,
+    metric: str,
+    values: Mapping[str, Any],
+    published: float,
+    mismatch: str | None,
 ) -> dict[str, Any]:
     ours, bounds = values[metric], values["intervals"][metric]
-    return {
+    row = {
         "split": split,
         "label": label,
         "metric": metric,
         "published": published,
         "ours": ours,
         "interval": bounds,
+    }
+    if mismatch is not None:
+        return row | {"difference": None, "inside": None}
+    return row | {
         "difference": None if ours is None else ours - published,
         "inside": None if bounds is None else bounds[0] <= published <= bounds[1],
     }
 
 
 def _compare_scalars(run: FinishedRun, published: Published) -> list[dict[str, Any]]:
+    mismatches = _mismatches(run, published)
     return [
-        _comparison_row(split, "", metric, run.metrics[split], value)
+        _comparison_row(split, "", metric, run.metrics[split], value, mismatches[split])
         for split in reversed(SPLITS)
         for metric, value in published.figures.get(split, {}).items()
     ]
@@ -155,8 +174,9 @@ def _compare_classes(run: FinishedRun, published: Published) -> list[dict[str, A
             f"{run.files.path}: the published figures have a class {outside[0]}, the run has only "
             f"{len(ours)} classes; remove evaluation.paper or use the paper's task"
         )
+    mismatch = _mismatches(run, published)[split]
     return [
-        _comparison_row(split, ours[label]["class"], metric, ours[label], value)
+        _comparison_row(split, ours[label]["class"], metric, ours[label], value, mismatch)
         for label, values in sorted(published.per_class.items())
         for metric, value in values.items()
     ]

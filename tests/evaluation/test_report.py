@@ -1,5 +1,6 @@
 """The report of a run and the comparison of several."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -11,17 +12,19 @@ from matplotlib.figure import Figure
 
 from hqnn_jax.config import MIDDLE_NAMES, ModelConfig
 from hqnn_jax.errors import ConfigurationError, RunFolderError
-from hqnn_jax.evaluation.published import Published
+from hqnn_jax.evaluation.published import Published, Task
 from hqnn_jax.evaluation.report import compare_runs, describe_model, write_report
 
 PUBLISHED = Published(
     title="A paper <about> cells",
     reference="Someone et al., 2025",
+    task=Task("drawn cells", "synthetic_cells", images={"test": 55, "validation": 40}),
     figures={"test": {"accuracy": 0.5, "roc_auc": 0.25}, "validation": {"macro_f1": 0.75}},
     per_class={1: {"f1": 0.4}},
     per_class_split="validation",
     train_minutes=1386.0,
     other_accuracies={"Another system": 0.125},
+    quoted_accuracies={"One on other cells": 0.875},
     notes=("The supports add to the validation split.",),
 )
 
@@ -164,10 +167,30 @@ def test_published_figures_stand_beside_ours_with_the_difference(make_run):
     check(["validation", "Macro F1"], validation["macro_f1"], bounds, 0.75)
     ours = validation["per_class"][1]
     check([ours["class"], "F1"], ours["f1"], ours["intervals"]["f1"], 0.4)
-    assert page.row("Another system")[1] == "12.50"
+    difference = f"{100 * (test['accuracy'] - 0.125):+.2f}".replace("-", "−")
+    assert page.row("Another system")[1:] == ["12.50", difference]
+    assert page.row("One on other cells")[1:] == ["87.50", "—"]
     text = " ".join(" ".join(page.text).split())
     assert "published 23 h 06 min, ours 1 h 23 min" in text
     assert PUBLISHED.notes[0] in text
+
+
+@pytest.mark.parametrize(
+    ("task", "reason"),
+    [
+        (Task("cells", "synthetic_cells"), "the images of the published split are not known"),
+        (Task("cells", "bloodmnist", images={"test": 55}), "other images"),
+        (Task("cells", "synthetic_cells", images={"test": 56}), "55 images here, 56 there"),
+    ],
+)
+def test_published_figures_of_other_data_stand_without_a_difference(make_run, task, reason):
+    published = dataclasses.replace(PUBLISHED, task=task, per_class={}, per_class_split=None)
+    page = _page(write_report(make_run(), published=published))
+    row = page.row("test", "Accuracy", "50.00")
+    assert row[2] == "50.00"
+    assert row[5:] == ["—", "—"]
+    assert page.row("Another system")[1:] == ["12.50", "—"]
+    assert f"No difference on the test split: {reason}." in " ".join(" ".join(page.text).split())
 
 
 def test_without_published_figures_the_section_is_left_out(make_run):
@@ -262,7 +285,9 @@ def test_an_unusable_configuration_is_rejected(make_run):
 
 
 def test_published_classes_must_exist_in_the_run(make_run):
-    published = Published("t", "r", {}, per_class={7: {"f1": 0.5}}, per_class_split="test")
+    published = Published(
+        "t", "r", Task("t"), {}, per_class={7: {"f1": 0.5}}, per_class_split="test"
+    )
     with pytest.raises(RunFolderError, match="class 7"):
         write_report(make_run(), published=published)
 

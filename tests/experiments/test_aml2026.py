@@ -5,13 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from experiments import aml2026, aml2026_arms, aml2026_report
+from experiments import aml2026, aml2026_arms, aml2026_circuits, aml2026_report
 from experiments.aml2026_data import (
     Parts,
     SamplingConfig,
     component_angles,
     fitted_on_train,
     repeated_across_parts,
+    retained_variance,
     sample_positions,
 )
 from experiments.paper import Request
@@ -94,6 +95,12 @@ def test_images_that_are_tested_and_trained_on_are_counted():
 
 
 # --- configuration ---
+
+
+def test_names_of_finished_cells_stay_as_they_are():
+    config = load_section(aml2026.CONFIG_FILE, (), aml2026.Aml2026Config)
+    keys = [aml2026._cell_key(config, "0" * 64, 250, name) for name in ("vqc_cobyla", "dense")]
+    assert keys == ["bad48da0ca9f2049", "99cbbead3f2920ec"]
 
 
 @pytest.mark.parametrize("name", ["aml2026", "aml2026_aml_cytomorphology"])
@@ -179,7 +186,7 @@ def test_cells_that_can_be_told_apart_are(small):
 def test_a_finished_run_is_read_and_a_damaged_or_changed_cell_is_run_again(small, monkeypatch):
     out, document = small
     files = sorted((out / "cells").glob("*.json"))
-    assert len(files) == 20
+    assert len(files) == 22
     (damaged,) = (out / "cells").glob("16_rbf_svm_features_*.json")
     damaged.write_text('{"size": 16')
     calls = []
@@ -214,7 +221,7 @@ def test_the_report_has_the_tables(small, tmp_path):
     assert table.columns == ("Test accuracy (%)", "16 per class", "32 per class")
     assert len(table.rows) == 10
     # Synthetic figures stand beside no published ones.
-    (beside,) = document.sections[1].tables
+    beside, _ = document.sections[1].tables
     assert {row[3] for row in beside.rows} == {"—"}
     (differences,) = document.sections[2].tables
     assert differences.rows[0][0].startswith("Equilibrium propagation − Dense")
@@ -231,12 +238,124 @@ def test_published_figures_stand_beside_ours_at_250_per_class(small):
     for cell in results["cells"]:
         if cell["arm"] == "equilibrium_propagation":
             cell["accuracies"] = [0.9, 0.8]
-    (table,) = aml2026_report.sections(results)[1].tables
+    table, _ = aml2026_report.sections(results)[1].tables
     rows = {row[0]: row for row in table.rows}
-    assert rows["Equilibrium propagation"][1:5] == ("85.00", "21.47–100.00", "86.40", "−1.40")
+    assert rows["Equilibrium propagation"][1:4] == ("85.00", "21.47–100.00", "86.40")
+    assert rows["Equilibrium propagation"][7:] == ("1 min 29 s", "130 ms")
     assert rows["Circuit, COBYLA"][3] == "83.00"
     assert rows["Dense network, backpropagation"][3] == "92.00"
     assert rows["Circuit, SPSA"][3] == "—"
+
+
+def test_published_figures_are_of_other_labels_so_no_difference_is_shown(small):
+    for name in ("pbc", "aml_cytomorphology"):
+        results = json.loads(json.dumps(small[1].data))
+        results["dataset"] |= {"synthetic": False, "name": name}
+        for cell in results["cells"]:
+            cell["size"] = {32: 250}.get(cell["size"], cell["size"])
+        results["dataset"]["test_images"]["250"] = 100
+        table, _ = aml2026_report.sections(results)[1].tables
+        assert not any("ifference" in column for column in table.columns)
+        assert "AML patients against healthy ones" in table.note
+        assert f"ours are of {name}: other labels" in table.note
+
+
+def test_the_claims_stand_beside_ours(small):
+    results = json.loads(json.dumps(small[1].data))
+    sizes = (16, 32)
+    accuracies = {"vqc_cobyla": {16: [0.6, 0.5], 32: [0.5, 0.6]}, "cnn": {16: [0.7], 32: [0.9]}}
+    cells = [cell for cell in results["cells"] if cell["arm"] == "vqc_cobyla"]
+    cells += [{**cell, "arm": "cnn"} for cell in cells]
+    for cell in cells:
+        cell["accuracies"] = (accuracies[cell["arm"]][cell["size"]] * 2)[:2]
+    results["cells"] = cells
+    claims = aml2026_report.sections(results)[1].tables[1].rows
+    assert [row[1] for row in claims] == ["12.0", "15.4", "50", "250"]
+    # Equilibrium propagation was not run; the circuit is 0.4 and 0.3 below the CNN.
+    assert claims[0][2] == "—"
+    assert claims[1][2].startswith("+35.00 (")
+    assert [row[2] for row in claims[2:]] == [str(size) for size in sizes]
+
+
+def test_what_the_components_keep_is_computed_and_printed(small, monkeypatch):
+    out, document = small
+    retained = document.data["retained_variance"]
+    assert sorted(retained) == ["16", "32"]
+    for values in retained.values():
+        assert len(values) == 2
+        assert all(0.2 < value < 1 for value in values)
+    reading = next(r for r in aml2026_report.readings(document.data) if "95 %" in r)
+    kept = _percent(retained["16"])
+    assert f"2 components retain, mean over seeds (smallest to largest), {kept}" in reading
+    assert f"{_percent(retained['32'])} at 32 per class" in reading
+
+    def fail(*_):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(aml2026, "pool_features", fail)
+    again = aml2026.reproduce(Request(out, FEW_QUBITS, small=True), QUIET)
+    assert again.data["retained_variance"] == retained
+
+
+def _percent(values):
+    mean, low, high = (100 * f(values) for f in (np.mean, min, max))
+    return f"{mean:.1f} % ({low:.1f} to {high:.1f})"
+
+
+def test_retained_variance_is_that_of_the_training_images(labels):
+    rng = np.random.default_rng(2)
+    # Three groups of equal columns: three components hold everything, two hold two thirds.
+    features = np.repeat(rng.normal(size=(len(labels), 3)), 2, axis=1)
+    positions = sample_positions(labels, 60, (0,), SAMPLING)
+    features[positions.test[0]] = 0
+    (three,) = retained_variance(features, positions, 3)
+    (two,) = retained_variance(features, positions, 2)
+    assert three == pytest.approx(1)
+    assert 2 / 3 <= two < 0.85
+    train = features[positions.train[0]]
+    train = (train - train.mean(axis=0)) / train.std(axis=0)
+    values = np.linalg.svd(train, compute_uv=False) ** 2
+    assert two == pytest.approx(values[:2].sum() / values.sum())
+
+
+def test_the_readings_say_what_runs(small):
+    def readings(**changes):
+        results = json.loads(json.dumps(small[1].data))
+        for key, value in changes.items():
+            section, option = key.split("__")
+            results["config"][section][option] = value
+        return " ".join(aml2026_report.readings(results))
+
+    assert "symmetric=false and is not what ran" in readings()
+    one_sided = readings(equilibrium_propagation__symmetric=False)
+    assert "not what ran" not in one_sided
+    assert "as published" in one_sided
+    assert "Ours has 6 (2 repetitions" in readings()
+    assert "Ours has 4 (1 repetitions" in readings(vqc__circuit_reps=1)
+    assert "square root of the angular second moment" in readings()
+
+
+def test_the_depths_that_are_stated_are_qiskits():
+    library = pytest.importorskip("qiskit.circuit.library")
+    ansatz = library.real_amplitudes(4, entanglement="full", reps=2)
+    whole = library.zz_feature_map(4, reps=2, entanglement="full").compose(ansatz)
+    assert ansatz.depth() == 12
+    assert ansatz.num_parameters == 12
+    assert whole.decompose().depth() == whole.depth() == 42
+    assert aml2026_circuits.vqc_circuit(4, 2).to_qiskit().circuit.depth() == 42
+    text = " ".join(aml2026_report.readings(_DEPTH_RESULTS))
+    assert "depth of 12" in text
+    assert "the whole has depth 42" in text
+
+
+_DEPTH_RESULTS = {
+    "config": {
+        "num_components": 4,
+        "vqc": {"circuit_reps": 2, "iterations": 200},
+        "equilibrium_propagation": {"symmetric": True},
+    },
+    "retained_variance": {"250": [0.8]},
+}
 
 
 def test_one_seed_has_no_interval(small):
@@ -244,7 +363,7 @@ def test_one_seed_has_no_interval(small):
     results["config"]["seeds"] = [0]
     for cell in results["cells"]:
         cell["accuracies"] = cell["accuracies"][:1]
-    (table,) = aml2026_report.sections(results)[1].tables
+    table, _ = aml2026_report.sections(results)[1].tables
     assert {row[2] for row in table.rows} == {"—"}
 
 

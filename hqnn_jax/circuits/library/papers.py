@@ -51,10 +51,11 @@ def hqcnn2025(num_qubits: int = 4, num_layers: int = 3) -> Circuit:
     range l mod (num_qubits - 1) + 1. One feature per qubit; weights [num_layers, num_qubits, 5],
     that is 5 · num_layers · num_qubits parameters: 60 by default.
 
-    The paper (arXiv:2509.14277) names the parts (angle embedding, RY and RZ rotations, CNOTs,
-    strongly entangling layers, 4 qubits, 3 layers) but neither their order within a layer nor the
-    embedding's axis nor which qubits the CNOTs join. Reading: the data enter once, by RY; each
-    layer has the parts in the order listed, its own weights, and CNOTs on neighbours (q, q+1).
+    The student thesis of this title (Comilla University, 2025) names the parts (angle embedding, RY
+    and RZ rotations, CNOTs, strongly entangling layers, 4 qubits, 3 layers) but neither their order
+    within a layer nor the embedding's axis nor which qubits the CNOTs join. Reading: the data enter
+    once, by RY (PennyLane's default is RX); each layer has the parts in the order listed, its own
+    weights, and CNOTs on neighbours (q, q+1).
 
     Raises:
         CircuitError: fewer than one qubit or layer.
@@ -99,12 +100,12 @@ def strongly_entangling(num_qubits: int = 4, num_layers: int = 4) -> Circuit:
 
 
 def lean2025(num_qubits: int = 4, num_layers: int = 4) -> Circuit:
-    """Circuit of Hasan et al. (2025), after LCQHNN (Liu et al., arXiv:2412.02059).
+    """Circuit of Hasan et al., after LCQHNN (Liu et al., arXiv:2412.02059).
 
     The circuit of `strongly_entangling`: 48 parameters in the paper's size, 4 qubits and 4 layers.
     The paper names the parts and the number of layers, but not the embedding's axis, the
-    entangler's ranges or the measurement. Reading: RY, as in the project's other circuits,
-    PennyLane's default ranges, ⟨Z⟩ on every qubit.
+    entangler's ranges or the measurement. Reading: RY, as in the project's other circuits and
+    unlike AngleEmbedding's default, RX; PennyLane's default ranges, ⟨Z⟩ on every qubit.
 
     Raises:
         CircuitError: fewer than one qubit or layer.
@@ -117,9 +118,10 @@ def hqnn2026(num_qubits: int = 4, num_layers: int = 2) -> Circuit:
 
     The circuit of `strongly_entangling`: 24 parameters by default. Only the abstract
     (arXiv:2605.23324) is available; it names a low-dimensional bottleneck and a variational
-    circuit. Reading: as many qubits as the bottleneck has features, 4; angle embedding by RY of
-    tanh(feature) · π/2 (the scaling is the model's `feature_scaling: tanh`); 2 strongly entangling
-    layers, the fewest whose CNOTs join every pair of 4 qubits.
+    circuit. Reading: as many qubits as the bottleneck has features, 4; angle embedding by RY (how
+    features become angles is the model's `feature_scaling`, in the shipped configurations
+    `standardised_tanh`); 2 strongly entangling layers, the fewest whose CNOTs join every pair of 4
+    qubits.
 
     Raises:
         CircuitError: fewer than one qubit or layer.
@@ -153,10 +155,11 @@ def aml2026(num_qubits: int = 4, num_layers: int = 2) -> Circuit:
     parameters.
 
     The paper (arXiv:2601.18710) speaks of 8 parameters, its code has 12: `num_layers` (Qiskit's
-    `reps`) is 1 or 2. Reading: 2, with full entanglement, because of its stated depth of 12: that
-    is the depth of this RealAmplitudes on 4 qubits and of no other with 1 or 2 layers and Qiskit's
-    linear, reverse-linear or full pairs; with the feature map the depth is 42. The repetitions of
-    the feature map are not stated; 2 is Qiskit's default.
+    `reps`) is 1 or 2. It gives the whole circuit a depth of 12. Reading: 2, with full entanglement,
+    because 12 is the depth of this RealAmplitudes alone on 4 qubits, and of no other with 1 or 2
+    layers and Qiskit's linear, reverse-linear or full pairs; the whole circuit, with the feature
+    map, has a depth of 42. The repetitions of the feature map are not stated; 2 is Qiskit's
+    default.
 
     Raises:
         CircuitError: fewer than one qubit or layer.
