@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import inspect
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +14,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from experiments import command_help
+from experiments.command_line import (
+    EXIT_CODES,
+    Command,
+    Commands,
+    print_error,
+    run_command_line,
+    stopped_at_once,
+)
 from hqnn_jax.ablation.axes import AXES
 from hqnn_jax.config import (
     ANSATZ_NAMES,
@@ -27,26 +37,28 @@ from hqnn_jax.config import (
     CrossDatasetConfig,
 )
 from hqnn_jax.config_loading import load_config, load_section
-from hqnn_jax.errors import HqnnError
 from hqnn_jax.memory import keep_large_buffers
 from hqnn_jax.progress import Progress
 
 if TYPE_CHECKING:
     from hqnn_jax.evaluation.finished_run import FinishedRun
+    from hqnn_jax.run_folder import RunFolder
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Hybrid quantum-classical image classifiers: train, evaluate, report.",
-    epilog="Exit codes: 0 done, 1 run failed or stopped, 2 wrong usage or configuration.",
+    epilog=EXIT_CODES,
 )
+command = functools.partial(app.command, cls=Command)
 
 
-@app.command("run", help=command_help.RUN_HELP)
+@command("run", help=command_help.RUN_HELP)
 def run_command(
     config: Annotated[Path, typer.Argument(help="YAML file, e.g. configs/quickstart.yaml.")],
     overrides: Annotated[
@@ -73,12 +85,22 @@ def run_command(
     from hqnn_jax.run_folder import RunFolder
 
     folder = RunFolder(out)
-    train(settings, folder, resume=resume, progress=Progress())
-    write_run_report(folder.path, settings)
+    with stopped_at_once(lambda: _how_to_go_on(folder)):
+        train(settings, folder, resume=resume, progress=Progress())
+        write_run_report(folder.path, settings)
     _print_summary(folder.path)
 
 
-@app.command("evaluate", help=command_help.EVALUATE_HELP)
+def _how_to_go_on(folder: RunFolder) -> str:
+    if not folder.config.exists():
+        return f"{folder.path}: stopped at once; nothing was written"
+    return (
+        f"{folder.path}: stopped at once; the last checkpoint is kept; go on with `python -m "
+        f"experiment run {folder.config} --out {folder.path} --resume`"
+    )
+
+
+@command("evaluate", help=command_help.EVALUATE_HELP)
 def evaluate_command(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     data_dir: Annotated[
@@ -135,7 +157,7 @@ def _evaluated_again(finished: FinishedRun, data_dir: Path | None, cross: Sequen
     return finished.config.model_copy(update={"dataset": dataset, "evaluation": evaluation})
 
 
-@app.command("report", help=command_help.REPORT_HELP)
+@command("report", help=command_help.REPORT_HELP)
 def report_command(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs.")],
     out: Annotated[Path, typer.Option(help="Page to write when several runs are compared.")] = Path(
@@ -153,7 +175,7 @@ def report_command(
     print(write_run_report(runs[0], load_run(runs[0]).config))
 
 
-@app.command("paper", help=command_help.PAPER_HELP)
+@command("paper", help=command_help.PAPER_HELP)
 def paper_command(
     name: Annotated[str, typer.Argument(help="Which paper.")],
     overrides: Annotated[
@@ -179,12 +201,12 @@ def paper_command(
     report, failed = reproduce(name, request, Progress())
     print(f"report: {report}")
     for arm, reason in failed.items():
-        print(f"error: {arm}: {reason}", file=sys.stderr)
+        print_error(f"{arm}: {reason}")
     if failed:
         raise typer.Exit(1)
 
 
-@app.command("ablate", help=command_help.ABLATE_HELP)
+@command("ablate", help=command_help.ABLATE_HELP)
 def ablate_command(
     config: Annotated[Path, typer.Argument(help="YAML file, of an ablation or of a run.")],
     arguments: Annotated[
@@ -220,7 +242,7 @@ def ablate_command(
     print(f"report: {out / 'report.html'}")
 
 
-@app.command("hardware", help=command_help.HARDWARE_HELP)
+@command("hardware", help=command_help.HARDWARE_HELP)
 def hardware_command(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run with a circuit.")],
     overrides: Annotated[
@@ -260,7 +282,7 @@ def hardware_command(
     print(f"report: {folder / 'report.html'}")
 
 
-@app.command("bench", help=command_help.BENCH_HELP)
+@command("bench", help=command_help.BENCH_HELP)
 def bench_command(
     circuits: Annotated[str | None, typer.Option(help="Circuits, comma-separated.")] = None,
     batch: Annotated[str | None, typer.Option(help="Batch sizes, comma-separated.")] = None,
@@ -308,12 +330,12 @@ def bench_command(
     path, failures = run(options, Progress().line, print)
     print(f"results: {path}, {path.with_suffix('.png')}")
     for failure in failures:
-        print(f"error: {failure}", file=sys.stderr)
+        print_error(failure)
     if failures:
         raise typer.Exit(1)
 
 
-@app.command("list")
+@command("list")
 def list_command() -> None:
     """List configurations, datasets, circuits and backbones."""
     from hqnn_jax.circuits import CIRCUITS
@@ -367,16 +389,12 @@ def _print_summary(path: Path) -> None:
 def main() -> int:
     """Run the command line; return the exit code."""
     keep_large_buffers()
-    try:
-        app(standalone_mode=True)
-    except HqnnError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("error: stopped at once; the last checkpoint is kept", file=sys.stderr)
-        return 1
-    return 0
+    return run_command_line(app)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    finally:
+        # Python would print a traceback for one more Ctrl-C while it cleans up.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)

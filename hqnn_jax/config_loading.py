@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
-import os
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -17,6 +16,7 @@ from pydantic_core import ErrorDetails
 from hqnn_jax.config import Config
 from hqnn_jax.config.yaml_text import MAX_DEPTH, parse_yaml
 from hqnn_jax.errors import ConfigurationError
+from hqnn_jax.files import read_bytes
 
 SectionT = TypeVar("SectionT", bound=BaseModel)
 
@@ -152,30 +152,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _read_text(path: Path) -> str:
+    advice = "`python -m experiment list` names the shipped configurations"
+    with contextlib.suppress(OSError):  # told by read_bytes
+        if path.stat().st_size > _MAX_BYTES:
+            size = f"has more than {_MAX_BYTES // 1024} KiB"
+            raise ConfigurationError(f"{path}: {size}, expected a configuration; {advice}")
+    content = read_bytes(path, ConfigurationError, advice)
     try:
-        # Opening a pipe would wait for its writer, and what is read from it cannot be read again.
-        with open(path, "rb", opener=_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise _unreadable(path, "it is a pipe or a device; write it to a file first")
-            content = file.read(_MAX_BYTES + 1)
-        if len(content) > _MAX_BYTES:
-            raise _unreadable(path, f"it has more than {_MAX_BYTES // 1024} KiB")
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _unreadable(path, "it is not a text file in UTF-8") from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise _unreadable(
-            path, f"{reason}; `python -m experiment list` names the shipped ones"
-        ) from error
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-def _unreadable(path: Path, reason: str) -> ConfigurationError:
-    return ConfigurationError(f"{path}: cannot read the configuration: {reason}")
+        raise ConfigurationError(f"{path}: is not text in UTF-8; save it as such") from error
 
 
 def validated(

@@ -151,6 +151,7 @@ def test_configuration_is_frozen(minimal):
         ("seed=2147483648", ["seed", "less than 2147483648"]),
         ("dataset.split.seed=4294967296", ["dataset.split.seed", "less than 4294967296"]),
         ("dataset.positive_labels=[2147483648]", ["positive_labels", "less than 2147483648"]),
+        ("dataset.synthetic.train_images=1000000000000", ["train_images", "less than 2147483648"]),
         ("training.learning_rate.circuit=1e-50", ["learning_rate.circuit", "float32 can hold"]),
         ("training.learning_rate.circuit=0", ["learning_rate.circuit", "greater than 0"]),
         ("training.learning_rate.circuit=1e39", ["learning_rate.circuit", "float32 can hold"]),
@@ -223,7 +224,7 @@ def test_refused_files_are_named(tmp_path):
     path.write_text("dataset: {name: bloodmnist}")
     with pytest.raises(ConfigurationError, match="missing key 'model'"):
         load_config(path)
-    with pytest.raises(ConfigurationError, match=r"absent\.yaml: cannot read"):
+    with pytest.raises(ConfigurationError, match=r"absent\.yaml: missing"):
         load_config(tmp_path / "absent.yaml")
 
 

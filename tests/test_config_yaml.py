@@ -264,11 +264,11 @@ def test_a_byte_order_mark_is_no_part_of_a_key(tmp_path):
 def test_pipes_devices_and_folders_are_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path, expected in [
-        (tmp_path / "pipe", "pipe or a device"),
-        (Path("/dev/zero"), "pipe or a device"),
-        (tmp_path, "directory"),
-        (tmp_path / ("x" * 300), "cannot read the configuration"),
-        (tmp_path / "pipe" / "below", "cannot read the configuration"),
+        (tmp_path / "pipe", "no regular file"),
+        (Path("/dev/zero"), "no regular file"),
+        (tmp_path, "a folder"),
+        (tmp_path / ("x" * 300), "too long"),
+        (tmp_path / "pipe" / "below", "missing"),
     ]:
         with pytest.raises(ConfigurationError, match=expected):
             load_config(path)

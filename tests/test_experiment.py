@@ -413,3 +413,82 @@ def test_full_disk_is_one_line_and_loses_nothing(small, tmp_path):
     assert len(re.findall(r"error: .*cannot write", done.stderr)) == 1, done.stderr
     assert (tmp_path / "run" / "config.yaml").exists()
     assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+IMPATIENT = """
+import runpy, sys, time
+import hqnn_jax.run
+
+def train_seed(stages, seed, folder, progress, stop):
+    print("training", flush=True)
+    while not stop():
+        time.sleep(0.01)
+    print("asked", flush=True)
+    while True:
+        time.sleep(0.01)
+
+def load(config, progress):
+    print("training", flush=True)
+    print("asked", flush=True)
+    while True:
+        time.sleep(0.01)
+
+hqnn_jax.run._train_seed = train_seed
+if sys.argv.pop(1) == "while loading":
+    hqnn_jax.run.Study.load = load
+sys.argv = ["experiment", *sys.argv[1:]]
+runpy.run_module("experiment", run_name="__main__")
+"""
+"""A run that never comes to a safe point; it prints `asked` when Ctrl-C stops it at once."""
+
+
+@pytest.mark.parametrize("when", ["while loading", "while training"])
+def test_a_ctrl_c_that_does_not_wait_says_what_is_kept(when, small, tmp_path):
+    out = tmp_path / "stopped"
+    process = subprocess.Popen(
+        [sys.executable, "-c", IMPATIENT, when, "run", small, "--out", out],
+        cwd=ROOT,
+        env={**os.environ, "HQNN_CACHE_DIR": str(tmp_path / "cache")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "training\n"
+    if when == "while training":
+        process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "asked\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=300)
+    assert_one_error((process.returncode, "", err), 1, "stopped at once", "is kept")
+    assert f"`python -m experiment run {out / 'config.yaml'} --out {out} --resume`" in err
+
+
+def test_a_configuration_that_is_no_file_or_no_text_is_one_line(command, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "binary.yaml").write_bytes(bytes(range(256)))
+    for path in (tmp_path / "pipe", tmp_path, tmp_path / "binary.yaml", Path("/dev/null")):
+        for arguments in (
+            ["run", path],
+            ["ablate", path, "qubits=2,3"],
+            ["paper", "aml2026", "--config", path],
+            ["hardware", tmp_path, "--config", path],
+        ):
+            assert_one_error(command(*arguments), 2, str(path))
+
+
+def test_arguments_that_are_not_text_are_one_line(command, small, tmp_path):
+    odd = "\udcff"
+    assert_one_error(command("run", small, f"dataset.name={odd}"), 2, r"\udcff")
+    assert_one_error(command("run", small, f"dataset.{odd}=1"), 2, r"\udcff")
+    assert_one_error(command("run", small, "dataset.a\nb=1"), 2, r"dataset.a\nb")
+    assert_one_error(command("ablate", small, f"qubits={odd},2"), 2, "#xdcff")
+    assert_one_error(command("run", small, "--out", tmp_path / odd), 2, r"\udcff", "UTF-8")
+    assert_one_error(command("paper", odd), 2, r"\udcff")
+    code, _, err = command(odd)
+    assert (code, "Traceback" in err) == (2, False)
+
+
+def test_a_set_that_does_not_fit_is_one_line(command, small, tmp_path):
+    images = ["dataset.synthetic.test_images=2147483647", "dataset.resolution=512"]
+    result = command("run", small, *images, "--out", tmp_path / "r")
+    assert_one_error(result, 2, "dataset.synthetic", "GB are free")

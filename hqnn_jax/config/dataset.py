@@ -33,13 +33,15 @@ GROUPED_SPLIT_NAMES = ("blood_cell_images",)
 """Sets in which it is known, or found out, which images belong together."""
 _MEDMNIST_RESOLUTIONS = (28, 64, 128, 224)
 
+NumImages = Annotated[int, Field(ge=8, lt=2**31)]
+
 
 class SyntheticConfig(Section):
     """How many synthetic cells are drawn, and how hard they are to tell apart."""
 
-    train_images: Annotated[int, Field(ge=8)] = 2400
-    validation_images: Annotated[int, Field(ge=8)] = 400
-    test_images: Annotated[int, Field(ge=8)] = 800
+    train_images: NumImages = 2400
+    validation_images: NumImages = 400
+    test_images: NumImages = 800
     noise: Annotated[float, Field(ge=0.0, le=1.0)] = 0.06
     seed: Annotated[int, Field(ge=0)] = 0
 

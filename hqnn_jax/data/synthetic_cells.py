@@ -13,10 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import psutil
 from jaxtyping import Float32, UInt8
 
 from hqnn_jax.config import SyntheticConfig
 from hqnn_jax.data.dataset import SPLIT_NAMES, ImageDataset, Split, make_dataset
+from hqnn_jax.errors import ConfigurationError
 
 Rgb = tuple[float, float, float]
 Range = tuple[float, float]
@@ -151,8 +153,12 @@ def synthetic_cells(config: SyntheticConfig, resolution: int) -> ImageDataset:
 
     Returns:
         Eight classes, named as BloodMNIST's and equally frequent; uint8 RGB images.
+
+    Raises:
+        ConfigurationError: the images take more memory than is free.
     """
     sizes = (config.train_images, config.validation_images, config.test_images)
+    _require_memory(sum(sizes), resolution)
     seeds = np.random.SeedSequence(config.seed).spawn(len(SPLIT_NAMES))
     return make_dataset(
         {
@@ -165,6 +171,16 @@ def synthetic_cells(config: SyntheticConfig, resolution: int) -> ImageDataset:
         citation="synthetic cells drawn by hqnn_jax; not measurements, not for clinical claims",
         synthetic=True,
     )
+
+
+def _require_memory(count: int, resolution: int) -> None:
+    needed, free = count * resolution**2 * 3, psutil.virtual_memory().available
+    if needed > free:
+        raise ConfigurationError(
+            f"dataset.synthetic: {count:,} images of {resolution} pixels take {needed / 1e9:,.1f} "
+            f"GB of memory, {free / 1e9:,.1f} GB are free; ask for fewer images or a lower "
+            "dataset.resolution"
+        )
 
 
 def _draw_split(seed: np.random.SeedSequence, size: int, resolution: int, noise: float) -> Split:

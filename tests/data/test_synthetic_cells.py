@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression
 
 from hqnn_jax.config import SyntheticConfig
 from hqnn_jax.data.synthetic_cells import CELL_TYPES, draw_cells, synthetic_cells
+from hqnn_jax.errors import ConfigurationError
 
 SMALL = SyntheticConfig(train_images=43, validation_images=9, test_images=17)
 
@@ -77,3 +78,9 @@ def test_a_linear_classifier_learns_something_but_not_everything():
     model = LogisticRegression(C=0.3, max_iter=60)
     model.fit(pixels(dataset.train), dataset.train.labels)
     assert 0.3 < model.score(pixels(dataset.test), dataset.test.labels) < 0.9
+
+
+def test_more_images_than_fit_into_memory_are_refused_before_they_are_drawn():
+    config = SyntheticConfig(train_images=2**31 - 1)
+    with pytest.raises(ConfigurationError, match=r"2,147,484,847 images .* GB are free; ask for"):
+        synthetic_cells(config, 512)
