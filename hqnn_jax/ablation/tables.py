@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -133,12 +134,25 @@ def comparison_records(results: AblationResults) -> list[Record]:
 
 
 def to_csv(columns: Sequence[str], records: Sequence[Record]) -> str:
-    """Write records as CSV with a header; None is an empty cell, floats are exact."""
+    """Write records as CSV with a header; None is an empty cell, floats are exact.
+
+    Text that a spreadsheet would take for a formula is preceded by an apostrophe.
+    """
     file = io.StringIO()
-    writer = csv.DictWriter(file, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(map(_csv_cell, columns))
+    writer.writerows([_csv_cell(record.get(column)) for column in columns] for record in records)
     return file.getvalue()
+
+
+_FORMULA = re.compile(r"[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def _csv_cell(value: str | int | float | None) -> str | int | float | None:
+    if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
 
 
 def arms_table(results: AblationResults) -> Table:
