@@ -21,6 +21,7 @@ from typing import Any
 import filelock
 import numpy as np
 import platformdirs
+import pydantic
 from jaxtyping import jaxtyped
 
 from hqnn_jax.errors import HqnnError, RunFolderError
@@ -104,18 +105,40 @@ def read_bytes(path: Path, error: type[HqnnError], advice: str) -> bytes:
         ) from problem
 
 
-def read_json(path: Path, error: type[HqnnError], advice: str) -> dict[str, Any]:
+def read_json(
+    path: Path,
+    error: type[HqnnError],
+    advice: str,
+    expected: type[pydantic.BaseModel] | None = None,
+) -> dict[str, Any]:
     """Return the object in a JSON file.
 
-    **Arguments:** as `read_bytes`.
+    **Arguments:** as `read_bytes`, and
 
-    **Raises:** `error` as `read_bytes`, and if it is no JSON or no object.
+    - `expected`: what the object must be; what is returned is the object itself, all of it.
+
+    **Raises:** `error` as `read_bytes`, and if it is no JSON, no object or not what is expected.
     """
     content = read_bytes(path, error, advice)
     try:
-        return _json_object(content)
+        found = _json_object(content)
     except (ValueError, RecursionError) as problem:
         raise _unreadable(path, problem, error, advice) from problem
+    wrong = None if expected is None else unexpected(found, expected)
+    if wrong is not None:
+        raise error(f"{path}: {wrong}; {advice}")
+    return found
+
+
+def unexpected(found: Any, expected: type[pydantic.BaseModel]) -> str | None:
+    """Return the first place where parsed JSON is not what is expected; None where it is."""
+    try:
+        expected.model_validate(found, strict=True)
+    except pydantic.ValidationError as problem:
+        first = problem.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))[:80]
+        return f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}".removeprefix(": ")
+    return None
 
 
 def read_json_lines(

@@ -18,12 +18,12 @@ from hqnn_jax.ablation.cluster import Resources, run_on_ray
 from hqnn_jax.ablation.plan import Arm, Plan
 from hqnn_jax.ablation.report import write_reports
 from hqnn_jax.ablation.results import AblationResults, ArmResult
-from hqnn_jax.ablation.work import METRICS, Work, Worker
+from hqnn_jax.ablation.work import METRICS, Finished, Work, Worker
 from hqnn_jax.errors import HqnnError, RunFolderError, TrainingError
 from hqnn_jax.evaluation.comparison import Comparison, adjust, compare, summarise
 from hqnn_jax.evaluation.pages import METRIC_NAMES
 from hqnn_jax.evaluation.verdict import overall, verdict
-from hqnn_jax.files import write_atomically
+from hqnn_jax.files import locked
 from hqnn_jax.progress import Progress
 from hqnn_jax.run_folder import describe_environment
 from hqnn_jax.training.interrupt import stop_requested
@@ -57,15 +57,18 @@ def run_ablation(
     - `plan`: what to run.
     - `folder`: of cells and report.
     - `progress`: where progress is shown.
-    - `together`: seeds in one program at most; None for as many as memory allows.
+    - `together`: seeds in one program at most, for a folder that has no cells yet; None for as many
+      as memory allows, or what the cells were begun with.
     - `ray`: where and with what the cells are computed; None for this process.
 
-    **Raises:** `RunFolderError` for a folder of another version; `Interrupted` when the user stops
-    it; `TrainingError` if cells could not be trained, when all others are finished.
+    **Raises:** `RunFolderError` for a folder of another version, or begun with another number of
+    seeds in one program; `Interrupted` when the user stops it; `TrainingError` if cells could not
+    be trained, when all others are finished.
     """
     store = CellStore(folder)
     store.prepare()
-    write_atomically(folder / "ablation.yaml", plan.file.to_yaml().encode())
+    together = store.fix_together(together, _groups(plan), plan.seeds)
+    store.write_text("ablation.yaml", plan.file.to_yaml())
     try:
         if ray is None:
             with stop_requested() as stop:
@@ -79,7 +82,8 @@ def run_ablation(
             "the same command goes on"
         ) from error
     results = assemble(plan, store)
-    write_reports(results, folder)
+    with locked(folder, wait=True):
+        write_reports(results, folder)
     return results
 
 
@@ -110,15 +114,14 @@ def _locally(
         for number, arms in enumerate(groups, start=1):
             if arms[0].training_key in failures:
                 continue
-            with store.claim(arms, plan.seeds) as seeds:
-                if not seeds:
+            with store.claim(arms, plan.seeds) as claim:
+                if not claim.seeds:
                     continue
-                work = Work(arms, seeds)
+                work = Work(arms, claim)
                 progress.line(f"[{number}/{len(groups)}] {work}")
                 try:
-                    for cells in worker.perform(work):
-                        for arm, seed, content in cells:
-                            store.write(arm, seed, content)
+                    for finished in worker.perform(work):
+                        _store(finished, arms, store)
                 except TrainingError as error:
                     progress.line(f"left out: {work}: {error}")
                     failures[arms[0].training_key] = TrainingError(f"{work}: {error}")
@@ -138,21 +141,23 @@ def _locally(
 def _on_ray(
     plan: Plan, store: CellStore, progress: Progress, together: int | None, request: RayRequest
 ) -> None:
-    """Compute what is missing on a cluster, one task per chunk of seeds; this process stores it."""
+    """Compute what is missing on a cluster, one task per chunk of seeds; this process stores it.
+
+    Where no number of seeds is asked for, the node of an arm's first task decides it.
+    """
     with contextlib.ExitStack() as claims:
         tasks = []
         for arms in _groups(plan):
-            seeds = claims.enter_context(store.claim(arms, plan.seeds))
-            size = together or max(len(seeds), 1)
-            tasks += [
-                Work(arms, seeds[start : start + size]) for start in range(0, len(seeds), size)
-            ]
+            if together is not None and store.size(arms) is None:
+                store.fix_size(arms, together)
+            claim = claims.enter_context(store.claim(arms, plan.seeds))
+            tasks += [Work(arms, part) for part in claim.parts()]
         done = 0
 
         def keep(work: Work, content: bytes) -> None:
             nonlocal done
-            for arm, seed, cell in pickle.loads(content):
-                store.write(arm, seed, cell)
+            for finished in pickle.loads(content):
+                _store(finished, work.arms, store)
             done += 1
             progress.line(f"[{done}/{len(tasks)}] {work}")
 
@@ -175,7 +180,15 @@ def perform_elsewhere(work: Work) -> bytes:
             together=None,
             scratch=lambda arm, seed: Path(scratch) / f"{arm.key}_{seed}",
         )
-        return pickle.dumps([cell for cells in worker.perform(work) for cell in cells])
+        return pickle.dumps(list(worker.perform(work)))
+
+
+def _store(finished: Finished, arms: Sequence[Arm], store: CellStore) -> None:
+    """Write the cells that are missing; those of other seeds in the program are there already."""
+    store.fix_size(arms, finished.size)
+    for arm, seed, content in finished.cells:
+        if store.missing([arm], seed):
+            store.write(arm, seed, content)
 
 
 def _wait(stop: Callable[[], bool]) -> None:

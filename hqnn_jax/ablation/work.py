@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,9 +14,10 @@ import numpy as np
 import psutil
 from jaxtyping import Array, Key
 
-from hqnn_jax.ablation.cells import Cell
+from hqnn_jax.ablation.cells import Cell, Claim, chunks_of
 from hqnn_jax.ablation.plan import Arm
 from hqnn_jax.data.records import RecordImages
+from hqnn_jax.errors import TrainingError
 from hqnn_jax.evaluation.finished_run import load_run
 from hqnn_jax.evaluation.metrics import point_estimates
 from hqnn_jax.models import Variables
@@ -45,19 +45,27 @@ METRICS = ("accuracy", "macro_f1", "weighted_f1", "roc_auc", "expected_calibrati
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """Arms of one training key and some of their seeds."""
+    """Arms of one training key, and the seeds whose cells are missing; see `cells.Claim`."""
 
     arms: tuple[Arm, ...]
-    seeds: tuple[int, ...]
+    claim: Claim
 
     def __str__(self) -> str:
         """Return how messages call it."""
         more = f" and {len(self.arms) - 1} other conditions" if len(self.arms) > 1 else ""
-        return f"{self.arms[0].label}{more}: {name_seeds(self.seeds)}"
+        return f"{self.arms[0].label}{more}: {name_seeds(self.claim.seeds)}"
 
 
-Finished = tuple[Arm, int, bytes]
-"""A cell: its arm, its seed, and the content of its file."""
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """Cells of the seeds of one program.
+
+    **Attributes:** `cells`: the arm, the seed and the content of the file of each; `size`: seeds in
+    one program at most, which the study's chunks are made with.
+    """
+
+    cells: tuple[tuple[Arm, int, bytes], ...]
+    size: int
 
 
 class _Start(NamedTuple):
@@ -99,26 +107,35 @@ class Worker:
         self.scratch = scratch
         self._study: Study | None = None
 
-    def perform(self, work: Work) -> Iterator[list[Finished]]:
+    def perform(self, work: Work) -> Iterator[Finished]:
         """Yield the cells of a work as they are finished, one chunk of seeds at a time.
 
-        **Raises:** `HqnnError` of the kind that fits; `Interrupted` once `stop()` is true.
+        **Raises:** `HqnnError` of the kind that fits, `TrainingError` if the seeds that are to be
+        trained together need more memory than there is; `Interrupted` once `stop()` is true.
         """
-        config = work.arms[0].config
+        config, claim = work.arms[0].config, work.claim
         study = Study.load(config, self.progress, like=self._study)
         self._study = study
         streams = any(isinstance(images, RecordImages) for images in study.inputs.values())
         if streams or config.model.circuit.growth is not None:
-            for seed in work.seeds:
-                yield self._alone(work, seed)
+            for seed in claim.seeds:
+                yield Finished(tuple(self._alone(work, seed)), 1)
             return
-        task = study.task(*study.initial_model(work.seeds[0]))
-        chunks = _chunks(work.seeds, self.together or len(work.seeds))
+        task = study.task(*study.initial_model(claim.seeds[0]))
+        chunks = claim.chunks
+        if not claim.decided:
+            (seeds,) = chunks
+            chunks = chunks_of(seeds, self.together or len(seeds))
         start = _Start.of(study, task, chunks[0])
+        size = len(start.seeds)
         program = self._compile(study, task, start)
-        programs, fitting = {len(start.seeds): program}, _fitting(program, len(start.seeds))
-        if fitting < len(start.seeds):
-            chunks = _chunks(work.seeds, fitting)
+        if claim.decided:
+            _require_memory(program, size)
+        elif (fitting := _fitting(program, size)) < size:
+            size = fitting
+            chunks = chunks_of(seeds, size)
+            self.progress.line(f"{work}: {size} in one program fit into memory")
+        programs = {len(start.seeds): program}
         for seeds in chunks:
             if seeds != start.seeds:
                 start = _Start.of(study, task, seeds)
@@ -126,7 +143,8 @@ class Worker:
                 programs[len(seeds)] = self._compile(study, task, start)
             scratch = self.scratch(work.arms[0], seeds[0])
             checkpoint = SeedsCheckpoint(scratch.with_suffix(".seeds"))
-            yield self._chunk(work, study, task, programs[len(seeds)], start, checkpoint)
+            cells = self._chunk(work, study, task, programs[len(seeds)], start, checkpoint)
+            yield Finished(tuple(cells), size)
             checkpoint.delete()  # not before the cells are stored
 
     def _compile(self, study: Study, task: Task, start: _Start) -> SeedsProgram:
@@ -147,7 +165,7 @@ class Worker:
         program: SeedsProgram,
         start: _Start,
         checkpoint: SeedsCheckpoint,
-    ) -> list[Finished]:
+    ) -> list[tuple[Arm, int, bytes]]:
         """Train some seeds together and evaluate them in every arm."""
         seeds = start.seeds
         trained = fit_seeds(
@@ -179,7 +197,7 @@ class Worker:
                 cells.append((arm, seed, cell.to_bytes()))
         return cells
 
-    def _alone(self, work: Work, seed: int) -> list[Finished]:
+    def _alone(self, work: Work, seed: int) -> list[tuple[Arm, int, bytes]]:
         """Train one seed as a run of its own: its circuit grows, or its images are streamed."""
         cells = []
         folder = RunFolder(self.scratch(work.arms[0], seed))
@@ -225,24 +243,30 @@ class Worker:
 
 def _fitting(program: SeedsProgram, num_seeds: int) -> int:
     """Return how many of the seeds a program is for fit into memory together, at least one."""
-    available = available_memory()
+    available = available_memory(cpu_share=0.5)
     if program.memory <= available:
         return num_seeds
     return max(1, int(num_seeds * available / program.memory))
 
 
-def available_memory() -> int:
-    """Return the bytes a program may take: what the device has left, half of it on CPU."""
+def _require_memory(program: SeedsProgram, num_seeds: int) -> None:
+    """Raise if a program does not fit whose size was decided when the study began."""
+    available = available_memory(cpu_share=1.0)
+    if program.memory > available:
+        raise TrainingError(
+            f"{num_seeds} seeds in one program, as the study was begun with, need "
+            f"{program.memory / 2**30:.3g} GiB of memory, and {available / 2**30:.3g} GiB are "
+            "free; fewer would give other digits: free memory, or begin anew in another --out with "
+            "--together"
+        )
+
+
+def available_memory(*, cpu_share: float) -> int:
+    """Return the bytes a program may take: what the device has left, a share of it on CPU."""
     stats = jax.devices()[0].memory_stats()
     if stats is None or "bytes_limit" not in stats:
-        return psutil.virtual_memory().available // 2
+        return int(psutil.virtual_memory().available * cpu_share)
     return stats["bytes_limit"] - stats["bytes_in_use"]
-
-
-def _chunks(seeds: Sequence[int], size: int) -> list[tuple[int, ...]]:
-    """Divide seeds into as few parts of at most `size` as possible, as equal as possible."""
-    count = math.ceil(len(seeds) / size)
-    return [tuple(map(int, part)) for part in np.array_split(np.asarray(seeds), count)]
 
 
 def _evaluate(

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from hqnn_jax.files import write_atomically
+from hqnn_jax.files import locked, write_atomically
 
 _INTERVAL_SECONDS = 30.0
 """Less is not worth a write, and no more is lost by a kill."""
@@ -43,8 +43,9 @@ class SeedsCheckpoint:
             notes=np.asarray(json.dumps(notes)),
             **{str(number): leaf for number, leaf in enumerate(leaves)},
         )
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._path, buffer.getvalue())
+        # Beside it are cells that other processes write.
+        with locked(self._path.parent, wait=True):
+            write_atomically(self._path, buffer.getvalue())
         self._written = time.monotonic()
 
     def restore(self, like: PyTree) -> tuple[PyTree, dict[str, Any]] | None:
