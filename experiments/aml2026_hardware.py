@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pydantic
 from jaxtyping import Array, Float, Int
+from pydantic import BaseModel
 
 from experiments.aml2026 import CIRCUIT_ARMS, Aml2026Config, pool_fingerprint
 from experiments.aml2026_circuits import vqc_circuit, vqc_data
@@ -26,6 +26,7 @@ from hqnn_jax.data.pool import ImagePool
 from hqnn_jax.deployment.images import choose_images
 from hqnn_jax.deployment.trained import Samples, StoredPredictions, TrainedCircuit
 from hqnn_jax.errors import DataError, HardwareError, RunFolderError
+from hqnn_jax.files import read_json, unexpected
 from hqnn_jax.progress import Progress
 
 DEFAULT_ARM = "vqc_adam"
@@ -101,6 +102,21 @@ def classify(values: Float[Array, "batch outputs"]) -> Float[Array, "batch 2"]:
     return jnp.stack([-values[:, 0], values[:, 0]], axis=1)
 
 
+class _Cell(BaseModel):
+    size: int
+    arm: str
+    predictions: list[list[int]]
+    labels: list[list[int]]
+    weights: list[list[float]] | None = None
+
+
+class _Results(BaseModel):
+    """What is needed of `results.json`; it has more."""
+
+    config: dict[str, Any]
+    cells: list[_Cell]
+
+
 @dataclass(frozen=True)
 class _FinishedRun:
     """What a finished run has left: its configuration and its cells."""
@@ -116,24 +132,31 @@ class _FinishedRun:
         expected = (
             "expected the folder of a finished `python -m experiment paper aml2026 --out DIR`"
         )
-        try:
-            results = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise RunFolderError(f"{file}: missing; {expected}") from error
-        except (OSError, ValueError) as error:
-            raise RunFolderError(f"{file}: cannot be read ({error}); {expected}") from error
-        if not isinstance(results, dict) or results.get("paper") != "aml2026":
+        results = read_json(file, RunFolderError, expected)
+        if results.get("paper") != "aml2026":
             raise RunFolderError(f"{file}: holds no results of aml2026; {expected}")
+        wrong = unexpected(results, _Results)
+        if wrong is not None:
+            raise RunFolderError(
+                f"{file}: {wrong}; run the same `paper aml2026` command again, which writes it anew"
+            )
         try:
             config = Aml2026Config.model_validate(results["config"])
         except (KeyError, pydantic.ValidationError) as error:
             raise RunFolderError(
                 f"{file}: its configuration is not one of this version; run the paper again"
             ) from error
+        for cell in results["cells"]:
+            per_seed = (cell[key] for key in ("predictions", "labels", "weights") if key in cell)
+            if any(len(values) != len(config.seeds) for values in per_seed):
+                raise RunFolderError(
+                    f"{file}: {cell['arm']} has not one result per seed; run the same `paper "
+                    "aml2026` command again, which writes it anew"
+                )
         if data_dir is not None:
             dataset = config.dataset.model_copy(update={"data_dir": data_dir})
             config = config.model_copy(update={"dataset": dataset})
-        return cls(folder, config, results.get("cells", []))
+        return cls(folder, config, results["cells"])
 
     def cell(self, arm: str, size: int | None) -> Mapping[str, Any]:
         """The results of an arm with a circuit at one size, the largest if None."""
@@ -221,6 +244,11 @@ class _OneSeed:
     @property
     def weights(self) -> Float[np.ndarray, "..."]:
         flat = np.asarray(self.cell["weights"][self.place], np.float64)
+        if flat.size != self.circuit.num_weights:
+            raise RunFolderError(
+                f"{self.name}: has {flat.size} weights, expected {self.circuit.num_weights}; "
+                "run the same `paper aml2026` command again in another --out"
+            )
         return flat.reshape(self.circuit.weights_shape)
 
     def labels(self, split: str) -> Int[np.ndarray, " split"]:
@@ -240,8 +268,10 @@ class _OneSeed:
         """Raise DataError where images or predictions are not those of the run."""
         found, stored = self.test_outputs[:, 0], np.asarray(self.cell["predictions"][self.place])
         labels = np.asarray(self.cell["labels"][self.place])
-        same = np.array_equal(labels, self.labels("test")) and not np.any(
-            ((found > 0) != (stored > 0)) & (np.abs(found) > _ROUNDING)
+        same = (
+            np.array_equal(labels, self.labels("test"))
+            and stored.shape == found.shape
+            and not np.any(((found > 0) != (stored > 0)) & (np.abs(found) > _ROUNDING))
         )
         if not same:
             raise DataError(

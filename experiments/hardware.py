@@ -16,7 +16,7 @@ from hqnn_jax.deployment.report import write_hardware_report
 from hqnn_jax.deployment.results import HardwareResults
 from hqnn_jax.errors import ConfigurationError
 from hqnn_jax.evaluation import formatting
-from hqnn_jax.files import write_arrays, write_json
+from hqnn_jax.files import locked, write_arrays, write_json
 from hqnn_jax.hardware.backends import open_backend
 from hqnn_jax.progress import Progress
 
@@ -152,19 +152,22 @@ def run(
 ) -> tuple[Path, HardwareResults | None]:
     """Evaluate on the backend and write the report; see `Evaluation.run`.
 
+    The folder is this process's until the end, so that no job is sent by two.
+
     **Returns:** the folder, and the results if they were waited for.
     """
     settings, folder = request.settings(resume=resume)
-    folder.check(settings, resume=resume)
-    evaluation = _evaluation(request, settings, folder, progress)
-    if not wait:
-        evaluation.check_no_wait()
-    folder.create(settings)
-    results = evaluation.run(wait=wait)
-    if results is not None:
-        write_arrays(folder.arrays, results.arrays())
-        write_json(folder.record, results.record())
-        write_hardware_report(folder.report, results, evaluation.drawings())
+    with locked(folder.path):
+        folder.check(settings, resume=resume)
+        evaluation = _evaluation(request, settings, folder, progress)
+        if not wait:
+            evaluation.check_no_wait()
+        folder.create(settings)
+        results = evaluation.run(wait=wait)
+        if results is not None:
+            write_arrays(folder.arrays, results.arrays())
+            write_json(folder.record, results.record())
+            write_hardware_report(folder.report, results, evaluation.drawings())
     return folder.path, results
 
 

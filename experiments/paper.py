@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from hqnn_jax.errors import (
 )
 from hqnn_jax.evaluation.document import Document, write_document
 from hqnn_jax.evaluation.finished_run import FinishedRun, load_run
-from hqnn_jax.files import write_atomically
+from hqnn_jax.files import locked, write_json
 from hqnn_jax.progress import Progress
 from hqnn_jax.run import train
 from hqnn_jax.run_folder import RunFolder
@@ -103,11 +102,14 @@ def reproduce(name: str, request: Request, progress: Progress) -> tuple[Path, Ma
     earlier one was stopped.
 
     **Returns:** the path of the report, and why some arms could not be run, by their label.
+
+    **Raises:** `RunFolderError` if another process works in `request.out`; see the papers.
     """
-    document: Document = paper_module(name).reproduce(request, progress)
-    results = json.dumps(document.data, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(request.out / "results.json", results.encode())
-    report = write_document(request.out / "report.html", document)
+    module = paper_module(name)
+    with locked(request.out):
+        document: Document = module.reproduce(request, progress)
+        write_json(request.out / "results.json", document.data)
+        report = write_document(request.out / "report.html", document)
     return report, document.data.get("failed", {})
 
 

@@ -229,7 +229,7 @@ class Evaluation:
         if not path.exists():
             qubits = sorted({q for work in self.works for q in work.compiled.used_qubits})
             write_json(path, calibration(self.backend, qubits))
-        return self.folder.read_json(path)
+        return self.folder.read_calibration()
 
     def _model_result(self, work: Work, store: JobStore) -> ModelResult:
         model = work.model
@@ -300,8 +300,7 @@ class Evaluation:
             with self.progress.task(f"{work.model.name}, simulated: {arm}"):
                 values, errors = compute()
             write_arrays(path, {"values": values, "standard_errors": errors})
-        stored = self.folder.read_arrays(path)
-        return stored["values"], stored["standard_errors"]
+        return self.folder.read_simulated(path)
 
     # --- fine-tuning -----------------------------------------------------------------------------
 

@@ -3,17 +3,71 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from jaxtyping import Float
+from pydantic import AfterValidator, BaseModel
 
 from hqnn_jax.config.hardware import HardwareConfig
 from hqnn_jax.config_loading import first_difference, load_section
 from hqnn_jax.errors import RunFolderError
-from hqnn_jax.files import write_atomically, write_json
+from hqnn_jax.files import (
+    contents,
+    read_arrays,
+    read_json,
+    remove_temporaries,
+    write_atomically,
+    write_json,
+)
+
+_ADVICE = "delete it, then --resume"
+_SIMULATED = {
+    "values": Float[np.ndarray, "samples outputs"],
+    "standard_errors": Float[np.ndarray, "samples outputs"],
+}
+
+
+class _Model(BaseModel):
+    model: str
+    jobs: str
+
+
+class _Models(BaseModel):
+    models: list[_Model]
+
+
+class _Qubit(BaseModel):
+    qubit: int
+    t1: float | None
+    t2: float | None
+    readout_error: float | None
+    gate_errors: dict[str, float | None]
+
+
+class _Pair(BaseModel):
+    qubits: list[int]
+    gate: str
+    error: float | None
+    duration: float | None
+
+
+def _date(value: str) -> str:
+    datetime.fromisoformat(value)
+    return value
+
+
+class _Calibration(BaseModel):
+    """See `backends.calibration`."""
+
+    backend: str
+    device: str = ""
+    date: Annotated[str, AfterValidator(_date)] | None
+    qubits: list[_Qubit]
+    pairs: list[_Pair]
 
 
 class HardwareFolder:
@@ -41,11 +95,11 @@ class HardwareFolder:
         """Check that an evaluation can begin, or be resumed, in the folder.
 
         **Raises:** `RunFolderError` if it holds another evaluation, one of the same settings
-        without `resume`, or something else. Nothing is touched.
+        whose jobs were sent without `resume`, or something else. Nothing is touched.
         """
         if self.is_begun:
             self._require_same(settings)
-        if self.is_begun and not resume:
+        if self.is_begun and not resume and (self._was_sent() or self.record.exists()):
             done = "a finished" if self.record.exists() else "an unfinished"
             raise RunFolderError(
                 f"{self.path}: holds {done} evaluation; collect its jobs and write its report with "
@@ -56,7 +110,7 @@ class HardwareFolder:
                 f"{self.path}: nothing to resume (no {self.settings.name}); leave out --resume to "
                 "start, or name the folder with --out"
             )
-        if not resume and self.path.exists() and any(self.path.iterdir()):
+        if not resume and not self.is_begun and contents(self.path):
             raise RunFolderError(
                 f"{self.path}: the folder is not empty and holds no evaluation; choose another "
                 "--out"
@@ -68,14 +122,21 @@ class HardwareFolder:
         **Raises:** `RunFolderError` if it cannot be written.
         """
         try:
-            for folder in (self.path, self.jobs, self.compiled, self.simulated):
-                folder.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not self.is_begun:
+                # First, so that a folder is known by it whenever the process ends.
+                write_atomically(self.settings, settings.to_yaml().encode())
+            for folder in (self.jobs, self.compiled, self.simulated):
+                folder.mkdir(exist_ok=True)
+                remove_temporaries(folder)
         except OSError as error:
             raise RunFolderError(
                 f"{self.path}: cannot create the folder: {error.strerror}; choose a writable --out"
             ) from error
-        if not self.is_begun:
-            write_atomically(self.settings, settings.to_yaml().encode())
+
+    def _was_sent(self) -> bool:
+        """Whether a job may have been sent."""
+        return self.jobs.is_dir() and bool(contents(self.jobs))
 
     def require_same_models(self, models: Sequence[Mapping[str, str]]) -> None:
         """Note which circuits are evaluated, with a hash of weights and images.
@@ -86,7 +147,7 @@ class HardwareFolder:
         if not self.models.exists():
             write_json(self.models, {"models": found})
             return
-        stored = self.read_json(self.models)["models"]
+        stored = read_json(self.models, RunFolderError, _ADVICE, _Models)["models"]
         for old, new in itertools.zip_longest(stored, found):
             if old is None or new is None or old["jobs"] != new["jobs"]:
                 raise RunFolderError(
@@ -109,27 +170,19 @@ class HardwareFolder:
                 f"{new!r} here; choose another --out"
             )
 
-    def read_json(self, path: Path) -> Any:
-        """Read a JSON file.
+    def read_calibration(self) -> dict[str, Any]:
+        """Read the calibration data of when the evaluation began.
 
-        **Raises:** `RunFolderError` if it is damaged.
+        **Raises:** `RunFolderError` if they are damaged.
         """
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunFolderError(
-                f"{path}: cannot read ({error}); delete it, then --resume"
-            ) from error
+        return read_json(self.calibration, RunFolderError, _ADVICE, _Calibration)
 
-    def read_arrays(self, path: Path) -> dict[str, np.ndarray]:
-        """Read an `.npz` file.
+    def read_simulated(
+        self, path: Path
+    ) -> tuple[Float[np.ndarray, "samples outputs"], Float[np.ndarray, "samples outputs"]]:
+        """Read the values and standard errors of a simulated arm.
 
-        **Raises:** `RunFolderError` if it is damaged.
+        **Raises:** `RunFolderError` if they are damaged.
         """
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return dict(arrays)
-        except (OSError, ValueError, EOFError) as error:
-            raise RunFolderError(
-                f"{path}: cannot read ({error}); delete it, then --resume"
-            ) from error
+        arrays = read_arrays(path, RunFolderError, _ADVICE, _SIMULATED)
+        return arrays["values"], arrays["standard_errors"]

@@ -8,20 +8,37 @@ never to have been made. Results are one .npz file per request.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float
+from pydantic import BaseModel
 
 from hqnn_jax.errors import HardwareError
-from hqnn_jax.files import write_arrays, write_json
+from hqnn_jax.files import read_arrays, read_json, write_arrays, write_json
 from hqnn_jax.hardware.execution import Estimates, Request, gathered
 
 State = Literal["sending", "sent", "collected", "failed"]
 _FAILED = {"ERROR", "CANCELLED", "FAILED"}
+_ARRAYS = {
+    "values": Float[np.ndarray, "samples outputs"],
+    "standard_errors": Float[np.ndarray, "samples outputs"],
+}
+
+
+class _Entry(BaseModel):
+    """What an entry must be; see `JobStore`."""
+
+    state: State
+    job_id: str | None
+    sent_at: float
+    tag: str
+    attempts: int
+    failures: list[dict[str, Any]]
+    seconds: float | None = None
 
 
 @runtime_checkable
@@ -71,15 +88,20 @@ class JobStore:
             HardwareError: the entry is damaged.
         """
         path = self.folder / f"{request.digest}.json"
-        try:
-            return json.loads(path.read_text())
-        except FileNotFoundError:
+        if not path.exists():
             return None
-        except (OSError, ValueError) as error:
-            raise HardwareError(
-                f"{path}: cannot read the job's entry ({error}); find the job's id on the "
-                "service's page, or delete the file to send the request again"
-            ) from error
+        advice = (
+            "the job's entry is damaged: find the job's id on the service's page, or delete the "
+            "file to send the request again"
+        )
+        entry = read_json(path, HardwareError, advice, _Entry)
+        needed = {"sending": (), "failed": (), "sent": ("job_id",)}.get(
+            entry["state"], ("job_id", "seconds")
+        )
+        missing = [name for name in needed if entry.get(name) is None]
+        if missing:
+            raise HardwareError(f"{path}: lacks {', '.join(missing)}; {advice}")
+        return entry
 
     def submit(self, requests: Sequence[Request], within: Any = None) -> list[str]:
         """Send the requests that were not sent before, and return the ids of all jobs.
@@ -244,14 +266,17 @@ class JobStore:
 
     def _load(self, request: Request) -> dict[str, np.ndarray]:
         path = self._arrays(request)
-        try:
-            with np.load(path) as arrays:
-                return dict(arrays)
-        except (OSError, ValueError) as error:
+        advice = (
+            "the collected values are damaged: delete it and the .json file of the same name to "
+            "send the request again"
+        )
+        arrays = read_arrays(path, HardwareError, advice, _ARRAYS)
+        expected = (len(request.features), request.compiled.source.num_outputs)
+        if arrays["values"].shape != expected:
             raise HardwareError(
-                f"{path}: cannot read the collected values ({error}); delete it and the .json "
-                "file of the same name to send the request again"
-            ) from error
+                f"{path}: has {arrays['values'].shape} values, expected {expected}; {advice}"
+            )
+        return arrays
 
     def _write(self, request: Request, entry: dict[str, Any]) -> None:
         write_json(self.folder / f"{request.digest}.json", entry)

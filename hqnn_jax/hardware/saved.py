@@ -13,11 +13,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from hqnn_jax.circuits import Circuit
 from hqnn_jax.errors import HardwareError
-from hqnn_jax.files import write_atomically
+from hqnn_jax.files import read_bytes, read_json, write_atomically, write_json
 from hqnn_jax.hardware.backends import Backend
 from hqnn_jax.hardware.compilation import CompiledCircuit
+
+
+class _Described(BaseModel):
+    initial_layout: list[int]
+    final_layout: list[int]
+    num_swaps: int
+    seed: int
+    log_fidelity: float
+    settings: dict[str, Any]
+    checksum: str | None = None
+
 
 _FIELDS = ("initial_layout", "final_layout", "num_swaps", "seed", "log_fidelity", "settings")
 
@@ -52,7 +65,8 @@ def save_compiled(path: Path, compiled: CompiledCircuit) -> None:
     content = io.BytesIO()
     qpy.dump(compiled.circuit, content)
     described = {name: getattr(compiled, name) for name in _FIELDS}
-    write_atomically(_description(path), json.dumps(described, indent=2).encode())
+    described["checksum"] = _checksum(content.getvalue(), described)
+    write_json(_description(path), described)
     write_atomically(path, content.getvalue())
 
 
@@ -69,16 +83,26 @@ def load_compiled(path: Path, circuit: Circuit, backend: Backend) -> CompiledCir
         return None
     from qiskit import qpy
 
+    advice = (
+        f"the compiled circuit is damaged: delete it and {_description(path).name} to compile anew"
+    )
+    content = read_bytes(path, HardwareError, advice)
+    described = read_json(_description(path), HardwareError, advice, _Described)
+    given = {name: described[name] for name in _FIELDS}
+    # Circuits kept by earlier versions have no checksum.
+    if described.get("checksum") not in (None, _checksum(content, given)):
+        raise HardwareError(f"{path}: not as it was written; {advice}")
     try:
-        with path.open("rb") as file:
-            (native,) = qpy.load(file)
-        described: dict[str, Any] = json.loads(_description(path).read_text(encoding="utf-8"))
-        given = {name: described[name] for name in _FIELDS}
+        (native,) = qpy.load(io.BytesIO(content))
+        return _restored(native, given, circuit, backend)
+    # Qiskit's decoder raises many kinds for damaged bytes, and takes some for another circuit.
     except Exception as error:
-        raise HardwareError(
-            f"{path}: cannot read the compiled circuit ({type(error).__name__}); delete it and "
-            f"{_description(path).name} to compile anew"
-        ) from error
+        raise HardwareError(f"{path}: cannot be read ({type(error).__name__}); {advice}") from error
+
+
+def _restored(
+    native: Any, given: dict[str, Any], circuit: Circuit, backend: Backend
+) -> CompiledCircuit:
     exported = circuit.to_qiskit(precompute=True)
     own = {p.name: p for p in (*exported.features, *exported.weights, *exported.angles)}
     # Parameters of a file are others than those of the same name here.
@@ -95,6 +119,11 @@ def load_compiled(path: Path, circuit: Circuit, backend: Backend) -> CompiledCir
         final_layout=final,
         **given,
     )
+
+
+def _checksum(circuit: bytes, described: Mapping[str, Any]) -> str:
+    text = json.dumps(dict(described), sort_keys=True)
+    return hashlib.sha256(circuit + text.encode()).hexdigest()
 
 
 def _description(path: Path) -> Path:

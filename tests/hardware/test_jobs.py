@@ -1,5 +1,6 @@
 """Jobs that outlive the process: nothing is sent twice, nothing collected is lost."""
 
+import io
 import json
 from types import SimpleNamespace
 
@@ -191,15 +192,67 @@ def test_a_job_whose_id_was_not_noted_is_found_by_its_tag(
     assert found.job_ids == ("job0",)
 
 
-def test_damaged_files_are_named(tmp_path, service, parts):
+def npz(**arrays):
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+PAIR = {"values": np.zeros((2, 2)), "standard_errors": np.zeros((2, 2))}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"damaged",
+        b"",
+        b"PK\x03\x04 cut",
+        npz(**PAIR)[:-30],
+        npz(**PAIR)[:200] + bytes([npz(**PAIR)[200] ^ 1]) + npz(**PAIR)[201:],
+        npz(values=np.zeros((2, 2))),
+        npz(**PAIR | {"values": np.zeros((3, 2))}),
+        npz(values=np.zeros((5, 2)), standard_errors=np.zeros((5, 2))),
+        npz(**PAIR | {"values": np.array([["a", "b"]] * 2)}),
+    ],
+)
+def test_damaged_values_are_named(tmp_path, service, parts, content):
     store = JobStore(tmp_path, service)
     store.collect(parts[:1])
-    (tmp_path / f"{parts[0].digest}.npz").write_bytes(b"damaged")
-    with pytest.raises(HardwareError, match=r"\.npz: cannot read the collected values"):
+    path = tmp_path / f"{parts[0].digest}.npz"
+    path.write_bytes(content)
+    with pytest.raises(HardwareError, match=r"\.npz: .*the collected values are damaged") as error:
         store.collect(parts[:1])
-    (tmp_path / f"{parts[0].digest}.json").write_text("{")
-    with pytest.raises(HardwareError, match=r"\.json: cannot read the job's entry"):
+    assert "\n" not in str(error.value)
+    assert path.read_bytes() == content
+    assert len(service.sent) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "{",
+        lambda text: "",
+        lambda text: "[]",
+        lambda text: "[" * 5000,
+        lambda text: text.replace('"collected"', '"colected"'),
+        lambda text: text.replace('"job_id"', '"jobid"'),
+        lambda text: text.replace('"job0"', "null"),
+        lambda text: text.replace('"seconds"', '"secs"'),
+        lambda text: text.replace('"failures": []', '"failures": 3'),
+    ],
+)
+def test_a_damaged_entry_is_named_and_nothing_sent_again(tmp_path, service, parts, change):
+    store = JobStore(tmp_path, service)
+    store.collect(parts[:1])
+    path = tmp_path / f"{parts[0].digest}.json"
+    damaged = change(path.read_text())
+    assert damaged != path.read_text()
+    path.write_text(damaged)
+    with pytest.raises(HardwareError, match=r"\.json: .*the job's entry is damaged") as error:
         store.collect(parts[:1])
+    assert "\n" not in str(error.value)
+    assert path.read_text() == damaged
+    assert len(service.sent) == 1
 
 
 def test_local_backends_go_the_same_way(tmp_path, local):
