@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from experiments import aml2026_arms, aml2026_circuits
 from experiments.aml2026_arms import DenseConfig, Outcome, SvmConfig
@@ -37,9 +37,9 @@ from hqnn_jax.config.base import Section, known
 from hqnn_jax.config_loading import load_section
 from hqnn_jax.data.loading import load_pool
 from hqnn_jax.data.pool import ImagePool
-from hqnn_jax.errors import ConfigurationError
+from hqnn_jax.errors import ConfigurationError, RunFolderError
 from hqnn_jax.evaluation.document import Document
-from hqnn_jax.files import write_atomically
+from hqnn_jax.files import locked, read_json, write_atomically
 from hqnn_jax.progress import Progress
 from hqnn_jax.training.equilibrium_propagation import EquilibriumConfig
 from hqnn_jax.training.interrupt import stop_requested
@@ -175,17 +175,16 @@ def run(config: Aml2026Config, out: Path, progress: Progress) -> dict[str, Any]:
         for size in config.sizes
     }
     cells_folder = out / "cells"
-    cells_folder.mkdir(parents=True, exist_ok=True)
     features = _lazy_features(pool, positions, progress)
     data = _lazy_data(config, pool, positions, features)
     fingerprint, cells = pool_fingerprint(pool), []
-    with stop_requested() as stop:
+    with locked(cells_folder), stop_requested() as stop:
         for size, name in itertools.product(config.sizes, config.arms):
             if stop():
                 raise Interrupted(f"{out}: stopped, results are kept; the same command goes on")
             key = _cell_key(config, fingerprint, size, name)
             path = cells_folder / f"{size}_{name}_{key}.json"
-            cell = _stored(path, progress)
+            cell = _stored(path, progress, StoredCell)
             if cell is not None and name in CIRCUIT_ARMS and "weights" not in cell:
                 progress.line(f"{path.name}: has no weights of the circuit; computing it anew")
                 cell = None
@@ -224,7 +223,7 @@ def _retained_variance(
     name = "principal components"
     key = _key(config, fingerprint, size, {"arm": name})
     path = folder / f"{size}_principal_components_{key}.json"
-    stored = _stored(path, progress)
+    stored = _stored(path, progress, _StoredVariance)
     if stored is None:
         retained = retained_variance(features(), positions, config.num_components)
         stored = {"size": size, "arm": name, "retained": retained}
@@ -317,16 +316,39 @@ def _cell(size: int, name: str, outcome: Outcome, labels: np.ndarray) -> dict[st
     }
 
 
-def _stored(path: Path, progress: Progress) -> dict[str, Any] | None:
+class StoredCell(BaseModel):
+    """What an arm's results must be; see `Outcome`."""
+
+    size: int
+    arm: str
+    accuracies: list[float]
+    predictions: list[list[int]]
+    labels: list[list[int]]
+    train_seconds: float
+    compile_seconds: float
+    parameters: int | None
+    losses: list[list[float]] | None = None
+    epochs: list[int] | None = None
+    weights: list[list[float]] | None = None
+
+
+class _StoredVariance(BaseModel):
+    size: int
+    arm: str
+    retained: list[float]
+
+
+def _stored(path: Path, progress: Progress, expected: type[BaseModel]) -> dict[str, Any] | None:
+    """Return what is stored; None if it is missing or damaged, which is told."""
     if not path.exists():
         return None
     try:
-        cell = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        progress.line(f"{path}: damaged result ({error}); computing it anew")
+        stored = read_json(path, RunFolderError, "damaged result: computing it anew", expected)
+    except RunFolderError as error:
+        progress.line(str(error))
         return None
-    progress.line(f"{cell['size']} images per class: {cell['arm']}: read from {path.name}")
-    return cell
+    progress.line(f"{stored['size']} images per class: {stored['arm']}: read from {path.name}")
+    return stored
 
 
 def _description(pool: ImagePool, positions: Mapping[int, Parts]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pydantic
 from jaxtyping import Array, Float, Int
 from pydantic import BaseModel
 
-from experiments.aml2026 import CIRCUIT_ARMS, Aml2026Config, pool_fingerprint
+from experiments.aml2026 import CIRCUIT_ARMS, Aml2026Config, StoredCell, pool_fingerprint
 from experiments.aml2026_circuits import vqc_circuit, vqc_data
 from experiments.aml2026_data import SampledData, pool_features, sample_positions, sampled_data
 from experiments.aml2026_report import LABELS
@@ -102,19 +102,11 @@ def classify(values: Float[Array, "batch outputs"]) -> Float[Array, "batch 2"]:
     return jnp.stack([-values[:, 0], values[:, 0]], axis=1)
 
 
-class _Cell(BaseModel):
-    size: int
-    arm: str
-    predictions: list[list[int]]
-    labels: list[list[int]]
-    weights: list[list[float]] | None = None
-
-
 class _Results(BaseModel):
     """What is needed of `results.json`; it has more."""
 
     config: dict[str, Any]
-    cells: list[_Cell]
+    cells: list[StoredCell]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import threading
 import zipfile
 
 import numpy as np
+import pydantic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -169,6 +170,32 @@ def test_json_that_is_no_object_is_refused(tmp_path, content):
     path.write_bytes(b'{"a": 1}\n' + content + b"\n")
     with pytest.raises(RunFolderError, match=r"a\.json: line 2: cannot be read"):
         files.read_json_lines(path, RunFolderError, ADVICE)
+
+
+class Expected(pydantic.BaseModel):
+    name: str
+    sizes: list[int]
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        ({"name": "a", "sizes": [1, 2], "more": None}, None),
+        ({"name": "a"}, "sizes: field required"),
+        ({"name": 3, "sizes": []}, "name: input should be a valid string"),
+        ({"name": "a", "sizes": [1, "2"]}, "sizes.1: input should be a valid integer"),
+        ({"name": "a", "sizes": {"0": 1}}, "sizes: input should be a valid list"),
+    ],
+)
+def test_json_is_what_is_expected_or_refused(tmp_path, content, wrong):
+    path = tmp_path / "a.json"
+    files.write_json(path, content)
+    if wrong is None:
+        assert files.read_json(path, DataError, ADVICE, Expected) == content
+        return
+    with pytest.raises(DataError) as error:
+        files.read_json(path, DataError, ADVICE, Expected)
+    assert str(error.value) == f"{path}: {wrong}; {ADVICE}"
 
 
 def test_only_a_killed_writers_last_line_may_be_broken(tmp_path):

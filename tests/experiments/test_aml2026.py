@@ -188,7 +188,6 @@ def test_a_finished_run_is_read_and_a_damaged_or_changed_cell_is_run_again(small
     files = sorted((out / "cells").glob("*.json"))
     assert len(files) == 22
     (damaged,) = (out / "cells").glob("16_rbf_svm_features_*.json")
-    damaged.write_text('{"size": 16')
     calls = []
 
     def counted(name, function):
@@ -203,11 +202,13 @@ def test_a_finished_run_is_read_and_a_damaged_or_changed_cell_is_run_again(small
         for name, arm in aml2026.ARMS.items()
     }
     monkeypatch.setattr(aml2026, "ARMS", counting)
-    again = aml2026.reproduce(Request(out, FEW_QUBITS, small=True), QUIET)
-    assert calls == [(7, "rbf_svm_features")]
-    for new, old in zip(again.data["cells"], document.data["cells"], strict=True):
-        assert new["predictions"] == old["predictions"]
-    calls.clear()
+    for content in ('{"size": 16', '{"size": 16, "arm": "rbf_svm_features"}', "[]"):
+        damaged.write_text(content)
+        again = aml2026.reproduce(Request(out, FEW_QUBITS, small=True), QUIET)
+        assert calls == [(7, "rbf_svm_features")]
+        for new, old in zip(again.data["cells"], document.data["cells"], strict=True):
+            assert new["predictions"] == old["predictions"]
+        calls.clear()
     changed = (*FEW_QUBITS, "svm.penalty=2.0", "sizes=[16]", "arms=[dense, rbf_svm]")
     aml2026.reproduce(Request(out, changed, small=True), QUIET)
     assert calls == [(7, "rbf_svm")]
