@@ -218,7 +218,7 @@ def ablate_command(
     ] = None,
     together: Annotated[
         int | None,
-        typer.Option(min=1, help="Seeds in one program; default: what fits into memory."),
+        typer.Option(min=1, help="Seeds in one program; kept in --out. Default: what fits."),
     ] = None,
     ray: Annotated[
         str | None,
