@@ -19,6 +19,8 @@ Examples:
     python -m experiment run runs/short/config.yaml --out runs/short --resume
 
 A run folder's config.yaml repeats that run. KEY=VALUE changes any key of the configuration.
+Ctrl-C ends the run after the step it is in, with a checkpoint; a second one ends it at once and
+keeps the last checkpoint. Both say how to go on, and exit with 1.
 """
 
 EVALUATE_HELP = """Evaluate the stored checkpoints of a finished run again, also on other datasets.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -33,18 +34,29 @@ class Commands(TyperGroup):
 
 
 class Command(TyperCommand):
-    """A command; names that no file can have are refused before it starts."""
+    """A command; arguments that are no text, number or name of a file are refused first."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
-        for value in ctx.params.values():
-            for path in value if isinstance(value, list) else [value]:
-                if isinstance(path, Path):
-                    _require_possible(path)
+        for name, given in ctx.params.items():
+            for value in given if isinstance(given, list) else [given]:
+                _require_possible(name, value)
         return super().invoke(ctx)
 
 
-def _require_possible(path: Path) -> None:
+def _require_possible(name: str, value: Any) -> None:
+    if isinstance(value, Path):
+        _require_possible_path(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigurationError(f"--{name.replace('_', '-')}: expected a number, got {value}")
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigurationError(f"{value!r:.120}: expected text in UTF-8") from error
+
+
+def _require_possible_path(path: Path) -> None:
     whole = os.path.abspath(path)
     try:
         whole.encode()

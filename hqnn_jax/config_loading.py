@@ -29,8 +29,6 @@ def _apply_override(data: dict[str, Any], override: str) -> tuple[str, ...]:
     key, separator, text = override.partition("=")
     path = tuple(key.strip().split("."))
     where = f"override {override!r:.120}"
-    if any("\ud800" <= letter <= "\udfff" for letter in key):
-        raise ConfigurationError(f"{where}: the key is not text in UTF-8")
     if not separator or not all(path) or len(path) > MAX_DEPTH:
         raise ConfigurationError(f"{where}: expected key=value, for example training.epochs=20")
     node = data

@@ -285,7 +285,6 @@ def test_pipes_devices_and_folders_are_refused_at_once(tmp_path):
         ("a." * 1000 + "b=3", ["expected key=value"]),
         ("x" * 100_000 + "=3", ["unknown key 'xxx"]),
         ("dataset.data_dir=/\udcff", ["#xdcff"]),
-        ("dataset.d\udcff=3", ["not text in UTF-8"]),
         ("seed=" + "9" * 5000, ["5,000 digits"]),
         ("seed=" + "9" * 4000, ["less than 2147483648"]),
         ("training.weight_decay=" + "9" * 4000, ["finite"]),

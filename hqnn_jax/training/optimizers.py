@@ -8,6 +8,7 @@ import optax.contrib
 from jaxtyping import PyTree
 
 from hqnn_jax.config import TrainingConfig
+from hqnn_jax.errors import ConfigurationError
 from hqnn_jax.models import GROUPS, Group
 
 
@@ -15,10 +16,17 @@ def make_schedule(config: TrainingConfig, steps_per_epoch: int) -> optax.Schedul
     """Return the factor on every peak learning rate as a function of the optimiser step.
 
     Reduce-on-plateau contributes its own factor once per epoch; see `make_plateau`.
+
+    **Raises:** `ConfigurationError` for more steps than int32, in which they are counted, holds.
     """
     schedule = config.schedule
     warmup = round(schedule.warmup_epochs * steps_per_epoch)
     total = max(config.epochs * steps_per_epoch, warmup + 1)
+    if total >= 2**31:
+        raise ConfigurationError(
+            f"training: {total:,} steps are more than can be counted (2^31); lower epochs and "
+            "schedule.warmup_epochs, or raise batch_size"
+        )
     if schedule.name == "cosine":
         main = optax.cosine_decay_schedule(1.0, total - warmup, alpha=schedule.final_factor)
     else:

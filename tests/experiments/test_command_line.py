@@ -3,6 +3,7 @@
 import io
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 import typer
@@ -88,6 +89,27 @@ def test_names_that_no_file_can_have_are_refused_first(end, tmp_path, name, expe
         raise AssertionError("started")
 
     code, _, err = end(do, tmp_path, tmp_path / name)
+    assert code == 2
+    assert expected in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("--cores=nan", "expected a number"),
+        ("--cores=inf", "--cores"),
+        ("\udcff", "UTF-8"),
+    ],
+)
+def test_arguments_that_mean_nothing_are_refused_first(end, argument, expected):
+    def do(
+        texts: Annotated[list[str] | None, typer.Argument()] = None,
+        cores: Annotated[float, typer.Option()] = 1.0,
+    ) -> None:
+        raise AssertionError("started")
+
+    code, _, err = end(do, argument)
     assert code == 2
     assert expected in err
     assert len(err.splitlines()) == 1

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hqnn_jax.config import TrainingConfig
+from hqnn_jax.config import ScheduleConfig, TrainingConfig
+from hqnn_jax.errors import ConfigurationError
 from hqnn_jax.training.optimizers import make_optimizer, make_plateau, make_schedule
 
 PARAMS = {
@@ -97,3 +98,11 @@ def test_plateau_rule_rests_under_other_schedules(small_study):
         state = study.task.end_epoch(state, jnp.float32(1.0))
     assert float(state.plateau.scale) == 1.0
     assert make_plateau(study.task.training) is not None
+
+
+def test_more_steps_than_can_be_counted_are_refused():
+    most = TrainingConfig(epochs=100000, schedule=ScheduleConfig(warmup_epochs=100000))
+    make_schedule(most, steps_per_epoch=21474)(jnp.int32(0))
+    for config in (TrainingConfig(epochs=100000), most.model_copy(update={"epochs": 1})):
+        with pytest.raises(ConfigurationError, match="steps are more than can be"):
+            make_schedule(config, steps_per_epoch=21475)
