@@ -5,13 +5,15 @@ allows it: trajectories then draw them without looking at the state.
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import SupportsIndex, cast
 
 import numpy as np
 from jaxtyping import Complex, Float
 
+from hqnn_jax.circuits.checks import as_integer, check_number
 from hqnn_jax.circuits.gates import GATE_COEFFICIENTS, GATE_SET
 from hqnn_jax.errors import CircuitError
 
@@ -52,8 +54,15 @@ class Channel:
 
     def __post_init__(self) -> None:
         """Check the Kraus operators and the wires."""
-        kraus = np.array(self.kraus, complex)
+        try:
+            kraus = np.array(self.kraus, complex)
+        except (TypeError, ValueError) as error:
+            raise CircuitError(
+                f"Channel: Kraus operators are no array of numbers ({error}); expected shape "
+                "[terms, 2^k, 2^k] for k qubits"
+            ) from error
         object.__setattr__(self, "kraus", kraus)
+        object.__setattr__(self, "wires", check_wires("Channel", self.wires))
         dim = kraus.shape[-1] if kraus.ndim == 3 else 0
         if kraus.size == 0 or kraus.shape[1] != dim or dim < 2 or dim & (dim - 1):
             raise CircuitError(
@@ -98,9 +107,9 @@ class Channel:
         dim = self.kraus.shape[1]
         return float((np.trace(self.transfer_matrix) / dim + 1) / (dim + 1))
 
-    def on(self, wires: Sequence[int]) -> "Channel":
+    def on(self, wires: Iterable[SupportsIndex]) -> "Channel":
         """The same channel placed on `wires`."""
-        return replace(self, wires=tuple(wires))
+        return replace(self, wires=check_wires("Channel", wires))
 
 
 def pauli_words(num_wires: int) -> Complex[np.ndarray, "words dim dim"]:
@@ -121,8 +130,8 @@ def depolarizing(probability: float, num_wires: int = 1) -> Channel:
     Raises:
         CircuitError: the probability is not in [0, 1], or the number of wires not 1 or 2.
     """
-    if num_wires not in {1, 2}:
-        raise CircuitError(f"depolarizing: num_wires={num_wires}; expected 1 or 2")
+    if isinstance(num_wires, bool) or as_integer(num_wires) not in {1, 2}:
+        raise CircuitError(f"depolarizing: num_wires={num_wires!r}; expected 1 or 2")
     probability = check_probability("depolarizing", "probability", probability)
     words = pauli_words(num_wires)
     weights = np.full(len(words), probability / (len(words) - 1))
@@ -179,7 +188,12 @@ def thermal_relaxation(
         CircuitError: a time is not positive (the duration: negative), T2 > 2 T1, or the
             population is not in [0, 1].
     """
-    if not (t1 > 0 and t2 > 0 and 0 <= gate_time < np.inf):
+    times = {"t1": t1, "t2": t2, "gate_time": gate_time}
+    t1, t2, gate_time = (
+        check_number("thermal_relaxation", name, time, 0.0, np.inf, "a time in seconds")
+        for name, time in times.items()
+    )
+    if not (t1 > 0 and t2 > 0 and gate_time < np.inf):
         raise CircuitError(
             f"thermal_relaxation: t1={t1}, t2={t2}, gate_time={gate_time} seconds; expected "
             "positive t1 and t2 and a finite gate_time of at least 0"
@@ -215,8 +229,7 @@ def over_rotation(gate: str, angle: float) -> Channel:
         CircuitError: there is no such gate, or the angle is not finite.
     """
     check_gate_name("over_rotation", gate)
-    if not np.isfinite(angle):
-        raise CircuitError(f"over_rotation of {gate}: angle={angle}; expected a finite angle")
+    angle = check_angle(f"over_rotation of {gate}", "angle", angle)
     if gate in _AXES:
         axis = _AXES[gate]
     elif gate in TWO_QUBIT_MATRICES:
@@ -227,18 +240,30 @@ def over_rotation(gate: str, angle: float) -> Channel:
     return Channel(rotation[None])
 
 
+def check_wires(where: str, wires: Iterable[SupportsIndex]) -> tuple[int, ...]:
+    """Return wires as Python integers; raise CircuitError for other labels."""
+    labels = tuple(wires)
+    if None in (found := tuple(map(as_integer, labels))):
+        raise CircuitError(f"{where}: wires {labels}; expected integers")
+    return cast(tuple[int, ...], found)
+
+
 def check_probability(function: str, argument: str, value: float) -> float:
-    """Return `value`; raise CircuitError unless it is in [0, 1]."""
-    if not 0 <= value <= 1:
-        raise CircuitError(f"{function}: {argument}={value}; expected a number from 0 to 1")
-    return float(value)
+    """Return `value`; raise CircuitError unless it is a number in [0, 1]."""
+    return check_number(function, argument, value, 0.0, 1.0, "a number from 0 to 1")
+
+
+def check_angle(function: str, argument: str, value: float) -> float:
+    """Return `value`; raise CircuitError unless it is a finite number."""
+    largest = float(np.finfo(float).max)
+    return check_number(function, argument, value, -largest, largest, "a finite angle in radians")
 
 
 def check_gate_name(function: str, name: str) -> None:
     """Raise CircuitError unless `name` is a gate that circuits are reduced to."""
     if name not in GATE_SET:
         names = sorted(GATE_SET)
-        closest = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+        closest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.0)[0]
         raise CircuitError(
             f"{function}: no gate '{name}' in captured circuits; expected one of "
             f"{', '.join(names)}. Did you mean '{closest}'?"

@@ -1,8 +1,8 @@
 """The definition of a circuit, from which every engine works."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from hqnn_jax.circuits.angles import AngleFunction
 from hqnn_jax.circuits.capture import QuantumFunction, capture, queue
+from hqnn_jax.circuits.checks import check_count, check_shape, shown
 from hqnn_jax.circuits.gates import Gate, Observable
 from hqnn_jax.circuits.noise import NoiseModel
 from hqnn_jax.errors import CircuitError
@@ -57,9 +58,9 @@ class Circuit:
         cls,
         function: QuantumFunction,
         *,
-        num_qubits: int,
-        num_features: int,
-        weights_shape: tuple[int, ...],
+        num_qubits: SupportsIndex,
+        num_features: SupportsIndex,
+        weights_shape: Sequence[SupportsIndex],
         name: str | None = None,
     ) -> "Circuit":
         """Capture a PennyLane quantum function.
@@ -78,29 +79,25 @@ class Circuit:
             name: name for messages and reports; the function's name if not given.
 
         Raises:
-            CircuitError: the function cannot be captured (mid-circuit measurement, sampling,
+            CircuitError: a size is not an integer or too small, or the function cannot be
+                captured (mid-circuit measurement, sampling,
                 a gate without decomposition, a wire or an index out of range, no measurement, a
                 gate choice that depends on inputs); the message names the operation and the
                 reason.
         """
         name = name or str(getattr(function, "__name__", "circuit"))
-        if num_qubits < 1 or num_features < 0 or any(size < 0 for size in weights_shape):
-            raise CircuitError(
-                f"Circuit '{name}': num_qubits={num_qubits}, num_features={num_features}, "
-                f"weights_shape={weights_shape}; expected at least one qubit and no negative size"
-            )
+        where = f"Circuit '{name}'"
+        qubits = check_count(where, "num_qubits", num_qubits, 1)
+        length = check_count(where, "num_features", num_features, 0)
+        shape = check_shape(where, "weights_shape", weights_shape)
         captured = capture(
-            function,
-            name=name,
-            num_qubits=num_qubits,
-            num_features=num_features,
-            weights_shape=tuple(weights_shape),
+            function, name=name, num_qubits=qubits, num_features=length, weights_shape=shape
         )
         return cls(
             name=name,
-            num_qubits=num_qubits,
-            num_features=num_features,
-            weights_shape=tuple(weights_shape),
+            num_qubits=qubits,
+            num_features=length,
+            weights_shape=shape,
             gates=captured.gates,
             observables=captured.observables,
             angles=captured.angles,
@@ -121,8 +118,12 @@ class Circuit:
         """The same circuit with a noise model; None makes it ideal again.
 
         Raises:
-            CircuitError: the noise model names a wire that the circuit does not have.
+            CircuitError: it is no noise model, or names a wire that the circuit does not have.
         """
+        if not isinstance(noise, NoiseModel | None):
+            raise CircuitError(
+                f"Circuit '{self.name}': with_noise({shown(noise)}); expected a NoiseModel or None"
+            )
         if noise is not None:
             noise.check_wires(self.num_qubits)
         return replace(self, noise=noise)
@@ -137,7 +138,7 @@ class Circuit:
         `noise`, the outputs are the exact ones of the noisy circuit (density matrix). Its
         arithmetic and output have the promoted dtype of the inputs, float32 at least: bfloat16
         inputs are computed in float32. Angles are in radians. It raises CircuitError for inputs
-        of the wrong shape.
+        of the wrong shape and for complex ones. A batch may be empty.
 
         Args:
             engine: how to evaluate, one of `hqnn_jax.circuits.engines.ENGINES`; `auto` picks the
@@ -170,9 +171,15 @@ class Circuit:
         """Return weights and a batch of features in their promoted dtype, float32 at least.
 
         Raises:
-            CircuitError: one of them has the wrong shape.
+            CircuitError: one of them has the wrong shape or is complex.
         """
         weights, features = jnp.asarray(weights), jnp.asarray(features)
+        for name, array in (("weights", weights), ("features", features)):
+            if jnp.iscomplexobj(array):
+                raise CircuitError(
+                    f"Circuit '{self.name}': {name} are complex ({array.dtype}); expected real "
+                    "numbers, give real and imaginary parts as two inputs"
+                )
         if weights.shape != self.weights_shape:
             raise CircuitError(
                 f"Circuit '{self.name}': weights have shape {weights.shape}, expected "
@@ -195,7 +202,7 @@ class Circuit:
         `hqnn_jax.circuits.shots.sampler`.
 
         Raises:
-            CircuitError: `shots` is less than 1.
+            CircuitError: `shots` is not an integer or less than 1.
         """
         from hqnn_jax.circuits import shots as shots_module
 

@@ -19,12 +19,12 @@ gates it is made of:
 - SWAP: that of three of these.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, SupportsIndex
 
 import numpy as np
 
-from hqnn_jax.circuits.channels import Channel, depolarizing, thermal_relaxation
+from hqnn_jax.circuits.channels import Channel, check_wires, depolarizing, thermal_relaxation
 from hqnn_jax.circuits.noise import GateKey, NoiseModel, ReadoutError
 from hqnn_jax.errors import CircuitError
 
@@ -36,7 +36,7 @@ _ENTANGLERS = ("cx", "cz", "ecr")
 
 
 def noise_from_target(
-    device: Any, qubits: Sequence[int], *, transpiled: bool = False
+    device: Any, qubits: Iterable[SupportsIndex], *, transpiled: bool = False
 ) -> NoiseModel:
     """Read the noise model of some qubits of a device; see the module's docstring.
 
@@ -55,7 +55,7 @@ def noise_from_target(
             native gates above.
     """
     target = getattr(device, "target", device)
-    qubits = tuple(qubits)
+    qubits = check_wires("noise_from_target", qubits)
     allowed = range(target.num_qubits or 0)
     if len(set(qubits)) != len(qubits) or not set(qubits) <= set(allowed):
         raise CircuitError(

@@ -1,8 +1,14 @@
 """The small gate set that every captured circuit is reduced to."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 import numpy as np
+from jaxtyping import Integer
+
+Wires = Sequence[SupportsIndex] | Integer[np.ndarray, " wires"]
+"""Labels of wires as users give them: integral numbers of any library."""
 
 _IDENTITY = np.eye(2)
 _ZERO = np.zeros((2, 2))

@@ -13,6 +13,7 @@ from pennylane.measurements import ExpectationMP, MeasurementProcess, Probabilit
 from pennylane.operation import Operator
 from pennylane.pauli import PauliSentence
 
+from hqnn_jax.circuits.checks import as_integer
 from hqnn_jax.circuits.gates import Observable
 from hqnn_jax.errors import CircuitError
 
@@ -60,20 +61,23 @@ def known_wires(
     Raises:
         CircuitError: a wire depends on features or weights, or is not in [0, num_qubits).
     """
-    labels = operation.wires.tolist()
     name = getattr(operation, "name", type(operation).__name__)
-    for label in labels:
+    wires = []
+    for label in operation.wires.tolist():
         if isinstance(label, jax.core.Tracer):
             raise CircuitError(
-                f"Circuit '{circuit}': {name} acts on a wire that depends on features or weights; "
-                "the gates must be the same for all inputs, use wires known beforehand"
+                f"Circuit '{circuit}': {name} acts on a wire that depends on features or weights, "
+                "or that jax.numpy computes; the gates must be the same for all inputs, use wires "
+                "known beforehand (Python or NumPy integers)"
             )
-        if not isinstance(label, int) or not 0 <= label < num_qubits:
+        wire = as_integer(label)
+        if wire is None or not 0 <= wire < num_qubits:
             raise CircuitError(
                 f"Circuit '{circuit}': {name} acts on wire {label!r}; expected wires 0 to "
                 f"{num_qubits - 1} (num_qubits={num_qubits})"
             )
-    return tuple(labels)
+        wires.append(wire)
+    return tuple(wires)
 
 
 def _expectation(observable: Operator, circuit: str, num_qubits: int) -> Observable:

@@ -13,10 +13,13 @@ import numpy as np
 
 from hqnn_jax.circuits.channels import (
     Channel,
+    check_angle,
     check_gate_name,
     check_probability,
+    check_wires,
     over_rotation,
 )
+from hqnn_jax.circuits.checks import shown
 from hqnn_jax.circuits.gates import TWO_QUBIT_GATES, Gate, Observable
 from hqnn_jax.errors import CircuitError
 
@@ -93,7 +96,8 @@ class NoiseModel:
         couplings: pairs of wires that two-qubit gates may act on, in that order; all if None.
 
     Raises:
-        CircuitError: a gate name does not exist, or the wires of a gate or channel do not fit.
+        CircuitError: a gate name does not exist, the wires of a gate or channel do not fit, or an
+            entry is of the wrong type.
     """
 
     one_qubit: Sequence[Channel] = ()
@@ -108,15 +112,16 @@ class NoiseModel:
         excess = self.over_rotation
         if not isinstance(excess, Mapping):
             excess = dict.fromkeys(ROTATIONS, excess) if excess else {}
-        for name in excess:
+        for name, angle in excess.items():
             check_gate_name("NoiseModel.over_rotation", name)
+            check_angle("NoiseModel.over_rotation", name, angle)
         object.__setattr__(
             self, "over_rotation", {name: angle for name, angle in excess.items() if angle}
         )
         _check_sizes("one_qubit", self.one_qubit, 1)
         _check_sizes("two_qubit", self.two_qubit, 2)
         for key, channels in self.gates.items():
-            name, wires = (key, None) if isinstance(key, str) else key
+            name, wires = _checked_key(key)
             check_gate_name("NoiseModel.gates", name)
             num_wires = 2 if name in TWO_QUBIT_GATES else 1
             if wires is not None and (len(wires) != num_wires or len(set(wires)) != num_wires):
@@ -125,6 +130,12 @@ class NoiseModel:
                     "different wires"
                 )
             _check_sizes(f"gates[{key!r}]", channels, num_wires)
+        errors = self.readout.values() if isinstance(self.readout, Mapping) else [self.readout]
+        for error in errors:
+            if not isinstance(error, ReadoutError | None):
+                raise CircuitError(
+                    f"NoiseModel.readout: {shown(error)}; expected a ReadoutError, or one by wire"
+                )
 
     @property
     def is_trivial(self) -> bool:
@@ -140,7 +151,7 @@ class NoiseModel:
     def check_wires(self, num_qubits: int) -> None:
         """Raise CircuitError if the model names a wire that a circuit of that size lacks."""
         for where, wires in self._named_wires():
-            for wire in wires:
+            for wire in check_wires(f"NoiseModel.{where}", wires):
                 if not 0 <= wire < num_qubits:
                     raise CircuitError(
                         f"NoiseModel.{where} names wire {wire}; expected wires 0 to "
@@ -246,7 +257,19 @@ class NoiseModel:
             yield "readout", tuple(self.readout)
 
 
+def _checked_key(key: GateKey) -> tuple[str, tuple[int, ...] | None]:
+    if isinstance(key, str):
+        return key, None
+    if not (isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], tuple)):
+        raise CircuitError(
+            f"NoiseModel.gates: {key!r} names no gate; expected a name, or (name, wires)"
+        )
+    return key[0], check_wires("NoiseModel.gates", key[1])
+
+
 def _check_sizes(where: str, channels: Sequence[Channel], num_wires: int) -> None:
+    if not isinstance(channels, Sequence) or not all(isinstance(c, Channel) for c in channels):
+        raise CircuitError(f"NoiseModel.{where}: {shown(channels)}; expected a tuple of channels")
     for channel in channels:
         if not channel.wires and channel.num_wires not in {1, num_wires}:
             raise CircuitError(

@@ -14,11 +14,11 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped, UInt32
 
+from hqnn_jax.circuits.checks import check_count
 from hqnn_jax.circuits.definition import Circuit
 from hqnn_jax.circuits.engines import statevector
 from hqnn_jax.circuits.gates import Gate, Observable
 from hqnn_jax.circuits.noise import BasisChange, NoiseModel
-from hqnn_jax.errors import CircuitError
 
 Key = PRNGKeyArray | UInt32[Array, "2"]
 Probabilities = Callable[
@@ -94,9 +94,10 @@ def sampler(
         shots: number of measurements of each group of words (see `word_groups`).
 
     Raises:
-        CircuitError: `shots` is not positive, or inputs of the function have the wrong shape.
+        CircuitError: `shots` is not a positive integer, or inputs of the function have the wrong
+            shape.
     """
-    _check_shots(circuit, shots)
+    shots = _checked_shots(circuit, shots)
     constants, measurements = _measurements(circuit)
 
     @jax.jit
@@ -130,7 +131,7 @@ def standard_errors(
     Raises:
         CircuitError: as for `sampler`.
     """
-    _check_shots(circuit, shots)
+    shots = _checked_shots(circuit, shots)
     _, measurements = _measurements(circuit)
 
     @jax.jit
@@ -255,6 +256,5 @@ def _matmul(
     return jnp.matmul(frequencies, table, precision=jax.lax.Precision.HIGHEST)
 
 
-def _check_shots(circuit: Circuit, shots: int) -> None:
-    if shots < 1:
-        raise CircuitError(f"Circuit '{circuit.name}': shots={shots}; expected at least 1")
+def _checked_shots(circuit: Circuit, shots: int) -> int:
+    return check_count(f"Circuit '{circuit.name}'", "shots", shots, 1)

@@ -5,7 +5,7 @@ computes its angles with `jax.numpy`, so that they may be features. Source: Möt
 arXiv:quant-ph/0407010, the rotations' angles by arctan2 as real amplitudes then need no phases.
 """
 
-from collections.abc import Sequence
+from typing import SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,11 @@ import pennylane as qml
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Inexact
 
+from hqnn_jax.circuits.gates import Wires
+
 
 def prepare_state(
-    amplitudes: Inexact[ArrayLike, " states"], wires: Sequence[int]
+    amplitudes: Inexact[ArrayLike, " states"], wires: Wires
 ) -> list[qml.operation.Operation]:
     """Gates that take |0…0⟩ to Σ_j a_j |j⟩ / ‖a‖, up to a global phase.
 
@@ -81,8 +83,8 @@ def _phase_angles(
 def _uniformly_controlled(
     rotation: type[qml.operation.Operation],
     angles: Float[Array, " controls"],
-    controls: Sequence[int],
-    target: int,
+    controls: Wires,
+    target: SupportsIndex,
 ) -> list[qml.operation.Operation]:
     """Rotate `target` by angles[c] where the controls are in state c; RY or RZ.
 
@@ -99,7 +101,7 @@ def _uniformly_controlled(
     gates = []
     for step in range(size):
         gates.append(rotation(turned[step], target))
-        if controls:
+        if len(controls):
             changed = int(gray[step] ^ gray[(step + 1) % size])
             gates.append(qml.CNOT([controls[len(controls) - changed.bit_length()], target]))
     return gates

@@ -28,12 +28,12 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Complex, Float, Int, PRNGKeyArray, Shaped, UInt32
 
 from hqnn_jax.circuits.channels import Channel, tensor_factors, unitary_mixture
+from hqnn_jax.circuits.checks import check_count
 from hqnn_jax.circuits.components import to_components
 from hqnn_jax.circuits.definition import Circuit
 from hqnn_jax.circuits.expectation import Expectation
 from hqnn_jax.circuits.gates import GATE_COEFFICIENTS, Gate, Observable
 from hqnn_jax.circuits.noise import NoiseModel
-from hqnn_jax.errors import CircuitError
 
 # Amplitudes held at once by default, over trajectories and batch.
 _AMPLITUDES = 2**20
@@ -73,14 +73,14 @@ def build(
             trajectories are drawn does not depend on it.
 
     Raises:
-        CircuitError: there are fewer than 2 trajectories or an empty chunk; or inputs of the
+        CircuitError: there are fewer than 2 trajectories, an empty chunk, or one of them is not an
+            integer; or inputs of the
             function have the wrong shape.
     """
-    if num_trajectories < 2 or (chunk is not None and chunk < 1):
-        raise CircuitError(
-            f"Circuit '{circuit.name}': num_trajectories={num_trajectories}, chunk={chunk}; "
-            "expected at least 2 trajectories, and at least 1 in a chunk"
-        )
+    where = f"Circuit '{circuit.name}'"
+    num_trajectories = check_count(where, "num_trajectories", num_trajectories, 2)
+    if chunk is not None:
+        chunk = check_count(where, "chunk", chunk, 1)
     simulation = _Simulation.of(circuit)
 
     @jax.jit

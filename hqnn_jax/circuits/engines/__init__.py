@@ -52,7 +52,7 @@ def build(circuit: Circuit, engine: str, mesh: Mesh | None = None) -> Evaluate:
         CircuitError: there is no engine of that name, or it does not apply to the circuit.
     """
     if engine not in ENGINES:
-        closest = difflib.get_close_matches(engine, ENGINES, n=1, cutoff=0.0)
+        closest = difflib.get_close_matches(str(engine), ENGINES, n=1, cutoff=0.0)
         raise CircuitError(
             f"Circuit '{circuit.name}': no engine '{engine}'; expected one of "
             f"{', '.join(ENGINES)}. Did you mean '{closest[0]}'?"

@@ -10,11 +10,13 @@ that is called before each layer: given an embedding, it uploads the data again 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 import numpy as np
 import pennylane as qml
 from jaxtyping import Float
 
+from hqnn_jax.circuits.gates import Wires
 from hqnn_jax.circuits.library.embeddings import Traced
 from hqnn_jax.circuits.library.entanglement import Entanglement, pairs
 
@@ -41,7 +43,7 @@ class Ansatz:
 
 def strongly_entangling_layers(
     weights: Float[Traced, "layers qubits 3"],
-    wires: Sequence[int],
+    wires: Wires,
     entanglement: Entanglement | None = None,
     upload: Upload | None = None,
 ) -> None:
@@ -69,7 +71,7 @@ def strongly_entangling_layers(
 
 def basic_entangler_layers(
     weights: Float[Traced, "layers qubits"],
-    wires: Sequence[int],
+    wires: Wires,
     entanglement: Entanglement = "ring",
     upload: Upload | None = None,
 ) -> None:
@@ -88,7 +90,7 @@ def basic_entangler_layers(
 
 def real_amplitudes(
     weights: Float[Traced, "layers_and_one qubits"],
-    wires: Sequence[int],
+    wires: Wires,
     entanglement: Entanglement = "reverse_linear",
     upload: Upload | None = None,
 ) -> None:
@@ -108,7 +110,7 @@ def real_amplitudes(
 
 def efficient_su2(
     weights: Float[Traced, "layers_and_one 2 qubits"],
-    wires: Sequence[int],
+    wires: Wires,
     entanglement: Entanglement = "reverse_linear",
     upload: Upload | None = None,
 ) -> None:
@@ -127,7 +129,7 @@ def efficient_su2(
 
 def brickwork(
     weights: Float[Traced, "layers 2 qubits"],
-    wires: Sequence[int],
+    wires: Wires,
     upload: Upload | None = None,
 ) -> None:
     """Brickwork: Π_l [CZ_l Π_q RZ(w_l1q) RY(w_l0q)].
@@ -149,7 +151,7 @@ def brickwork(
 
 def hardware_efficient(
     weights: Float[Traced, "layers_and_one qubits 3"],
-    wires: Sequence[int],
+    wires: Wires,
     entanglement: Entanglement = "linear",
     upload: Upload | None = None,
 ) -> None:
@@ -171,7 +173,7 @@ def hardware_efficient(
     rotate(len(weights) - 1)
 
 
-def tree(weights: Float[Traced, "nodes layers 2"], wires: Sequence[int]) -> None:
+def tree(weights: Float[Traced, "nodes layers 2"], wires: Wires) -> None:
     """Tree tensor network: neighbours are merged in pairs until one wire, the first, is left.
 
     A node (a, b) does Π_l [CNOT_{b→a} RY_a(w_kl0) RY_b(w_kl1)] and keeps a; a wire without a
@@ -191,7 +193,7 @@ def tree(weights: Float[Traced, "nodes layers 2"], wires: Sequence[int]) -> None
         active = active[0::2]
 
 
-def qcnn(weights: Float[Traced, "levels angles"], wires: Sequence[int]) -> None:
+def qcnn(weights: Float[Traced, "levels angles"], wires: Wires) -> None:
     """Quantum convolutional network: convolution and pooling until one wire, the first, is left.
 
     In each level, L times a real block of 6 angles (`_so4`) on all neighbours of the ring of wires
@@ -216,7 +218,7 @@ def qcnn(weights: Float[Traced, "levels angles"], wires: Sequence[int]) -> None:
 
 def _layers(
     num_layers: int,
-    wires: Sequence[int],
+    wires: Wires,
     rotate: Callable[[int], None],
     entangler: type[qml.operation.Operation],
     pairs_of_layer: _PairsOfLayer,
@@ -235,13 +237,13 @@ def _same(entanglement: Entanglement, num_qubits: int) -> _PairsOfLayer:
     return lambda layer: chosen
 
 
-def _ry_rz(weights: Float[Traced, "layers 2 qubits"], layer: int, wires: Sequence[int]) -> None:
+def _ry_rz(weights: Float[Traced, "layers 2 qubits"], layer: int, wires: Wires) -> None:
     for q, wire in enumerate(wires):
         qml.RY(weights[layer, 0, q], wire)
         qml.RZ(weights[layer, 1, q], wire)
 
 
-def _ring(wires: Sequence[int]) -> list[tuple[int, int]]:
+def _ring(wires: Wires) -> list[tuple[SupportsIndex, SupportsIndex]]:
     """Neighbours of a ring in as few rounds of disjoint pairs as there are; one pair for two."""
     count = len(wires)
     starts = [*range(0, count - 1, 2), *range(1, count - 1, 2)]
@@ -249,7 +251,7 @@ def _ring(wires: Sequence[int]) -> list[tuple[int, int]]:
     return [(wires[k], wires[(k + 1) % count]) for k in starts + closing]
 
 
-def _so4(angles: Float[Traced, "6"], a: int, b: int) -> None:
+def _so4(angles: Float[Traced, "6"], a: SupportsIndex, b: SupportsIndex) -> None:
     """Six RY around two CNOT, convolution "SO4" of Hur et al."""
     for pair in range(3):
         qml.RY(angles[2 * pair], a)

@@ -16,7 +16,7 @@ def chosen(kind: str, name: str, options: Mapping[str, T]) -> T:
         CircuitError: there is none; the message lists the names and the closest one.
     """
     if name not in options:
-        closest = difflib.get_close_matches(name, options, n=1, cutoff=0.0)[0]
+        closest = difflib.get_close_matches(str(name), options, n=1, cutoff=0.0)[0]
         raise CircuitError(
             f"{kind}: no {kind} {name!r}; expected one of {', '.join(options)}. Did you mean "
             f"{closest!r}?"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pennylane as qml
 from pennylane.measurements import MeasurementProcess
 
+from hqnn_jax.circuits.checks import as_integer
 from hqnn_jax.circuits.definition import Circuit
 from hqnn_jax.circuits.library.ansatze import ANSATZE, Ansatz
 from hqnn_jax.circuits.library.choice import chosen
@@ -14,12 +15,13 @@ from hqnn_jax.errors import CircuitError
 
 
 def check_size(name: str, num_qubits: int, num_layers: int) -> None:
-    """Raise CircuitError for fewer than one qubit or layer."""
-    if num_qubits < 1 or num_layers < 1:
-        raise CircuitError(
-            f"Circuit '{name}': num_qubits={num_qubits}, num_layers={num_layers}; expected at "
-            "least 1 of each"
-        )
+    """Raise CircuitError for fewer than one qubit or layer, or sizes that are not integers."""
+    for size in (num_qubits, num_layers):
+        if isinstance(size, bool) or (as_integer(size) or 0) < 1:
+            raise CircuitError(
+                f"Circuit '{name}': num_qubits={num_qubits!r}, num_layers={num_layers!r}; expected "
+                "integers, at least 1 of each"
+            )
 
 
 def expectations(letter: str, num_qubits: int) -> list[MeasurementProcess]:

@@ -4,7 +4,7 @@ Each function is `embedding(features, wires)`, queues PennyLane operations and i
 quantum function. H denotes a Hadamard gate on every wire; features are angles in radians.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -14,6 +14,7 @@ import numpy as np
 import pennylane as qml
 from jaxtyping import Array, Float
 
+from hqnn_jax.circuits.gates import Wires
 from hqnn_jax.circuits.library.entanglement import Entanglement, pairs
 from hqnn_jax.circuits.state_preparation import prepare_state
 from hqnn_jax.errors import CircuitError
@@ -37,7 +38,7 @@ class Embedding:
 
 def angle(
     features: Float[Traced, " features"],
-    wires: Sequence[int],
+    wires: Wires,
     axis: Literal["X", "Y", "Z"] = "Y",
 ) -> None:
     """Angle embedding: R_axis(x_q) on wire q; with axis Z after H, without which it does nothing.
@@ -57,7 +58,7 @@ def angle(
 
 def iqp(
     features: Float[Traced, " features"],
-    wires: Sequence[int],
+    wires: Wires,
     entanglement: Entanglement = "full",
     num_repeats: int = 1,
 ) -> None:
@@ -83,7 +84,7 @@ def iqp(
 
 def zz(
     features: Float[Traced, " features"],
-    wires: Sequence[int],
+    wires: Wires,
     entanglement: Entanglement = "full",
     num_repeats: int = 2,
 ) -> None:
@@ -107,7 +108,7 @@ def zz(
             qml.CNOT([wires[q], wires[r]])
 
 
-def amplitude(features: Float[Traced, " features"], wires: Sequence[int]) -> None:
+def amplitude(features: Float[Traced, " features"], wires: Wires) -> None:
     """Amplitude embedding: |0…0⟩ becomes Σ_j x_j |j⟩ / ‖x‖, the first wire most significant.
 
     Real features with their signs, at most 2^n for n wires, filled up with zeros; |0…0⟩ for

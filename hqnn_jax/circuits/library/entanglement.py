@@ -3,10 +3,15 @@
 import itertools
 from collections.abc import Sequence
 
+import numpy as np
+from jaxtyping import Integer
+
+from hqnn_jax.circuits.checks import as_integer
+from hqnn_jax.circuits.gates import Wires
 from hqnn_jax.circuits.library.choice import chosen
 from hqnn_jax.errors import CircuitError
 
-Entanglement = str | Sequence[Sequence[int]]
+Entanglement = str | Sequence[Wires] | Integer[np.ndarray, "pairs 2"]
 """A name in `ENTANGLEMENTS`, or a coupling map: pairs (control, target) in order of application."""
 
 ENTANGLEMENTS = ("none", "linear", "reverse_linear", "ring", "full")
@@ -45,12 +50,16 @@ def pairs(entanglement: Entanglement, num_qubits: int) -> tuple[tuple[int, int],
 
 
 def _coupling_map(
-    coupling_map: Sequence[Sequence[int]], num_qubits: int
+    coupling_map: Sequence[Wires] | Integer[np.ndarray, "pairs 2"], num_qubits: int
 ) -> tuple[tuple[int, int], ...]:
+    chosen = []
     for pair in coupling_map:
-        if len(pair) != 2 or pair[0] == pair[1] or not all(0 <= q < num_qubits for q in pair):
+        found = [as_integer(label) for label in pair]
+        qubits = [q for q in found if q is not None and 0 <= q < num_qubits]
+        if len(found) != 2 or len(set(qubits)) != 2:
             raise CircuitError(
                 f"entanglement: {list(pair)} is not a pair of two different qubits; expected "
                 f"[control, target] with qubits 0 to {num_qubits - 1}"
             )
-    return tuple((control, target) for control, target in coupling_map)
+        chosen.append((qubits[0], qubits[1]))
+    return tuple(chosen)
