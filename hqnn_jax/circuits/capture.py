@@ -22,6 +22,7 @@ from hqnn_jax.circuits.decomposition import ALIASES, reduce_operation
 from hqnn_jax.circuits.gates import Gate, Observable
 from hqnn_jax.circuits.index_bounds import check_indices
 from hqnn_jax.circuits.measurement import known_wires, observables_of
+from hqnn_jax.circuits.pennylane_norms import defined_norms
 from hqnn_jax.errors import CircuitError
 
 QuantumFunction = Callable[[Any, Any], Any]
@@ -83,7 +84,7 @@ def queue(
 ) -> qml.tape.QuantumScript:
     """Run the quantum function and return its operations and measurements, as it wrote them."""
     try:
-        with qml.queuing.AnnotatedQueue() as queued:
+        with defined_norms(), qml.queuing.AnnotatedQueue() as queued:
             returned = function(features, weights)
     except Exception as error:
         raise _capture_error(name, error) from error
@@ -123,9 +124,10 @@ def _reduced_tape(
 ) -> qml.tape.QuantumScript:
     """The tape of the quantum function, decomposed to the gate set."""
     tape = queue(function, features, weights, name)
-    operations = [
-        gate for operation in tape.operations for gate in reduce_operation(operation, name)
-    ]
+    with defined_norms():
+        operations = [
+            gate for operation in tape.operations for gate in reduce_operation(operation, name)
+        ]
     return qml.tape.QuantumScript(operations, tape.measurements)
 
 

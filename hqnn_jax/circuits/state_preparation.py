@@ -3,6 +3,10 @@
 PennyLane's own decomposition inspects the amplitudes, so that they must be known; this one
 computes its angles with `jax.numpy`, so that they may be features. Source: Möttönen et al.,
 arXiv:quant-ph/0407010, the rotations' angles by arctan2 as real amplitudes then need no phases.
+
+Amplitudes are divided by a power of two before they are squared, so that no norm overflows or
+vanishes. A vector is zero if it has no normal number of its type, and so are amplitudes whose
+squares are no normal numbers then.
 """
 
 from typing import SupportsIndex
@@ -12,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, Bool, Float, Inexact
 
 from hqnn_jax.circuits.gates import Wires
 
@@ -23,7 +27,8 @@ def prepare_state(
     """Gates that take |0…0⟩ to Σ_j a_j |j⟩ / ‖a‖, up to a global phase.
 
     2^n - 1 RY and 2^n - 2 CNOT for real amplitudes; complex ones take as many RZ and CNOT more.
-    The zero vector gives |0…0⟩. Inside a quantum function the gates are queued.
+    The zero vector gives |0…0⟩, with derivative zero. Inside a quantum function the gates are
+    queued.
 
     The angles have finite derivatives everywhere. They are those of the state, except that a
     derivative is zero for the amplitudes of a pair (2k, 2k + 1), or larger block of the binary
@@ -33,12 +38,13 @@ def prepare_state(
         amplitudes: [2^n] real or complex numbers, of any norm.
         wires: the n wires, the most significant bit first.
     """
-    amplitudes = jnp.asarray(amplitudes)
+    amplitudes = scaled(jnp.asarray(amplitudes))
     real, phases = amplitudes, None
     if jnp.iscomplexobj(amplitudes):
         # Absolute value and argument have no derivative at zero.
-        nonzero = jnp.where(amplitudes == 0, 1, amplitudes)
-        real = jnp.where(amplitudes == 0, 0.0, jnp.abs(nonzero))
+        zero = _is_zero(amplitudes)
+        nonzero = jnp.where(zero, 1, amplitudes)
+        real = jnp.where(zero, 0.0, jnp.abs(nonzero))
         phases = jnp.angle(nonzero)
     gates = []
     for level, angles in enumerate(_rotation_angles(real, len(wires))):
@@ -47,6 +53,49 @@ def prepare_state(
         for level, angles in enumerate(_phase_angles(phases, len(wires))):
             gates += _uniformly_controlled(qml.RZ, angles, wires[:level], wires[level])
     return gates
+
+
+def scaled(amplitudes: Inexact[Array, "*rows states"]) -> Inexact[Array, "*rows states"]:
+    """Each row of amplitudes divided by the power of two that leaves its largest between 1 and 4.
+
+    The power counts as constant in derivatives. A row of zeros stays one, without a derivative.
+    """
+    limits = jnp.finfo(amplitudes.dtype)
+    largest = jnp.max(_magnitudes(amplitudes), axis=-1, keepdims=True)
+    empty = largest < limits.tiny
+    # All bits but those of the mantissa.
+    bits = jax.lax.bitcast_convert_type(jnp.where(empty, 1.0, largest), f"int{limits.bits}")
+    power = jax.lax.bitcast_convert_type(bits >> limits.nmant << limits.nmant, largest.dtype)
+    # The compiler multiplies by the reciprocal, which must be a normal number.
+    power = jnp.minimum(power, 1 / limits.tiny)
+    amplitudes = jnp.where(empty, 0.0, amplitudes)
+    if jnp.iscomplexobj(amplitudes):
+        return jax.lax.complex(jnp.real(amplitudes) / power, jnp.imag(amplitudes) / power)
+    return amplitudes / power
+
+
+def normalised(amplitudes: Inexact[Array, "*rows states"]) -> Inexact[Array, "*rows states"]:
+    """Each row of amplitudes divided by its norm; the first basis state for a row of zeros.
+
+    Derivatives are finite, and zero for a row of zeros.
+    """
+    amplitudes = scaled(amplitudes)
+    first = jnp.zeros(amplitudes.shape[-1], amplitudes.dtype).at[0].set(1)
+    empty = jnp.all(amplitudes == 0, axis=-1, keepdims=True)
+    amplitudes = jnp.where(empty, first, amplitudes)
+    return amplitudes / jnp.linalg.norm(amplitudes, axis=-1, keepdims=True)
+
+
+def _magnitudes(amplitudes: Inexact[Array, "..."]) -> Float[Array, "..."]:
+    """The larger of the real and the imaginary part's absolute values."""
+    if not jnp.iscomplexobj(amplitudes):
+        return jnp.abs(amplitudes)
+    return jnp.maximum(jnp.abs(jnp.real(amplitudes)), jnp.abs(jnp.imag(amplitudes)))
+
+
+def _is_zero(amplitudes: Inexact[Array, "..."]) -> Bool[Array, "..."]:
+    """Whether a scaled amplitude has a square that is no normal number."""
+    return _magnitudes(amplitudes) < float(jnp.finfo(amplitudes.dtype).tiny) ** 0.5
 
 
 def _rotation_angles(
@@ -61,8 +110,8 @@ def _rotation_angles(
     halves = amplitudes
     for _ in range(num_wires):
         zeros, ones = halves.reshape(-1, 2).T
-        empty = (zeros == 0) & (ones == 0)
-        angles.append(2 * jnp.arctan2(ones, jnp.where(empty, 1.0, zeros)))
+        empty = _is_zero(zeros) & _is_zero(ones)
+        angles.append(2 * jnp.arctan2(jnp.where(empty, 0.0, ones), jnp.where(empty, 1.0, zeros)))
         squares = jnp.where(empty, 1.0, zeros**2 + ones**2)
         halves = jnp.where(empty, 0.0, jnp.sqrt(squares))
     return angles[::-1]

@@ -8,6 +8,7 @@ import pennylane as qml
 from jaxtyping import Array, Float
 
 from hqnn_jax.circuits.definition import Circuit
+from hqnn_jax.circuits.pennylane_norms import defined_norms
 
 
 def build(circuit: Circuit) -> Callable[..., Float[Array, "batch outputs"]]:
@@ -21,7 +22,8 @@ def build(circuit: Circuit) -> Callable[..., Float[Array, "batch outputs"]]:
     def evaluate_sample(
         weights: Float[Array, "..."], features: Float[Array, " features"]
     ) -> Float[Array, " outputs"]:
-        results = jax.tree.leaves(qnode(features, weights))
+        with defined_norms():
+            results = jax.tree.leaves(qnode(features, weights))
         return jnp.concatenate([jnp.atleast_1d(result) for result in results]).astype(weights.dtype)
 
     return jax.vmap(evaluate_sample, in_axes=(None, 0))
