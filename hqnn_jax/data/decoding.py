@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
-import tifffile
 from jaxtyping import UInt8
 
+from hqnn_jax.data.colour_profiles import check_colour_space, to_srgb
+from hqnn_jax.data.deep_images import note_deep_colours, to_8_bits
 from hqnn_jax.errors import DataError
 
-_UNREADABLE = (
-    OSError,
-    SyntaxError,  # Pillow on a damaged PNG
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    PIL.Image.DecompressionBombError,
-    tifffile.TiffFileError,
-)
+RASTER_FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
+"""What is opened, by content, whatever the file's name: Pillow would hand others to programs."""
+
 _WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
+_ORIENTATION = 274
+_TURNS = {
+    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
+    3: PIL.Image.Transpose.ROTATE_180,
+    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
+    5: PIL.Image.Transpose.TRANSPOSE,
+    6: PIL.Image.Transpose.ROTATE_270,
+    7: PIL.Image.Transpose.TRANSVERSE,
+    8: PIL.Image.Transpose.ROTATE_90,
+}
+"""From the orientation that EXIF or TIFF gives to upright."""
 
 
 def decode_image(
@@ -31,11 +34,19 @@ def decode_image(
 ) -> tuple[UInt8[np.ndarray, "height width channels"], tuple[str, ...]]:
     """Return an image file as an array, and what was done to it that was not to be expected.
 
+    What a file says about the meaning of its pixels is honoured alike in every format, or the file
+    is refused:
+
+    - the orientation tag of EXIF or TIFF: the image is turned upright;
+    - which value is white, palettes, YCbCr and CMYK: converted by Pillow;
+    - 1 to 16 bits per value, interleaved or in planes: scaled to 8 bits, so that 65535 becomes 255
+      (Pillow reads 16-bit colour PNGs as v // 256, at most one level away);
+    - colour profiles: converted to sRGB (see `colour_profiles`).
+
     The image is converted to RGB, or to grey for a set of grey images, then resized as a whole to
     a square with Pillow's BILINEAR filter (low-pass filtered when shrinking): the aspect ratio is
-    not kept. An opaque alpha channel is dropped, a transparent image laid on white; 16-bit values
-    are rounded from v / 257, so that 65535 becomes 255 (Pillow reads 16-bit colour PNGs as
-    v // 256, at most one level away).
+    not kept. An opaque alpha channel is dropped, a transparent image laid on white. Of several
+    frames or pages the first is used.
 
     Args:
         path: a JPEG, PNG, TIFF or BMP file.
@@ -47,51 +58,53 @@ def decode_image(
         The image, and one phrase such as "grey, converted to RGB" for each conversion.
 
     Raises:
-        DataError: a file that is unreadable, truncated, or has neither 8 nor 16 bits per value.
+        DataError: a file that is unreadable, truncated, of another format, of more than Pillow's
+            178,956,970 pixels, or whose pixels mean what is not supported.
     """
     notes: list[str] = []
     try:
-        with PIL.Image.open(path) as image:
-            if getattr(image, "n_frames", 1) > 1:
-                notes.append("with several frames, only the first used")
-            converted = _to_mode(_to_8_bits(path, image, notes), file_mode, notes)
-    except DataError:
+        with PIL.Image.open(path, formats=RASTER_FORMATS) as image:
+            converted = _to_mode(_upright_srgb(path, image, notes), file_mode, notes)
+    except (DataError, MemoryError):
         raise
-    except _UNREADABLE as error:
+    except Exception as error:  # Pillow and tifffile: of any kind on a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
-            f"{path}: not a readable image ({reason}); expected a complete JPEG, PNG, TIFF or BMP "
-            "file; get it again, or remove it"
-        ) from None
+            f"{path}: not a readable image ({reason}); expected a complete "
+            f"{', '.join(RASTER_FORMATS[:-1])} or {RASTER_FORMATS[-1]} file; get it again, or "
+            "remove it"
+        ) from error
     if resolution is not None and converted.size != (resolution, resolution):
         converted = converted.resize((resolution, resolution), PIL.Image.Resampling.BILINEAR)
     pixels = np.asarray(converted, np.uint8)
     return pixels.reshape(*pixels.shape[:2], -1), tuple(notes)
 
 
-def _to_8_bits(path: Path, image: PIL.Image.Image, notes: list[str]) -> PIL.Image.Image:
-    """Return the image with 8 bits per value; Pillow would drop bits of some without a word."""
-    if image.mode in ("I", "F"):
-        raise DataError(
-            f"{path}: 32-bit pixel values (mode {image.mode}), whose range is not known; expected "
-            "8 or 16 bits per value; convert the file"
-        )
-    sixteen = image.mode.startswith("I;16") or ";16" in str(getattr(image, "tile", ""))
-    if not sixteen:
-        return image
-    notes.append("with 16 bits per value, scaled to 8")
-    if image.mode.startswith("I;16"):
-        values = np.asarray(image)
-    elif image.format == "TIFF":
-        values = tifffile.imread(path, key=0)
-    else:
-        return image
-    if values.dtype.kind + str(values.itemsize) != "u2" or values.shape[2:] not in ((), (3,), (4,)):
-        raise DataError(
-            f"{path}: found {values.dtype} values of shape {list(values.shape)}; expected 16-bit "
-            "grey, RGB or RGBA; convert the file"
-        )
-    return PIL.Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+def _upright_srgb(path: Path, image: PIL.Image.Image, notes: list[str]) -> PIL.Image.Image:
+    """Return the image as it is to be looked at, with 8 bits per value."""
+    if getattr(image, "n_frames", 1) > 1:
+        notes.append("with several frames, only the first used")
+    note_deep_colours(image, notes)
+    # Of TIFF files it is lost when the pixels are read, of PNG files not known before.
+    orientation = _orientation(image, notes) if image.format == "TIFF" else None
+    shown, as_stored = to_8_bits(path, image, notes)
+    check_colour_space(path, image)
+    if orientation is None:
+        orientation = _orientation(image, notes)
+    profile = image.info.get("icc_profile")
+    if as_stored and orientation in _TURNS:
+        shown = shown.transpose(_TURNS[orientation])
+    return to_srgb(path, shown, profile, notes)
+
+
+def _orientation(image: PIL.Image.Image, notes: list[str]) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except MemoryError:
+        raise
+    except Exception:  # Pillow, of any kind on damaged EXIF data around sound pixels
+        notes.append("with damaged EXIF data: not turned upright if they say so")
+        return 1
 
 
 def _to_mode(image: PIL.Image.Image, file_mode: str, notes: list[str]) -> PIL.Image.Image:
@@ -111,5 +124,4 @@ def _to_mode(image: PIL.Image.Image, file_mode: str, notes: list[str]) -> PIL.Im
         kind = {"L": "grey", "RGB": "in colour"}.get(image.mode, f"of mode {image.mode}")
         notes.append(f"{kind}, converted to {'grey' if target == 'L' else 'RGB'}")
         return image.convert(target)
-    image.load()  # reads the pixels here, where a truncated file is told
     return image
