@@ -6,10 +6,19 @@ keeps its traceback.
 """
 
 
+def printable(text: str) -> str:
+    """Return text that can be written anywhere: what is no UTF-8 in a file name, as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class HqnnError(Exception):
     """Base class of every error a user can cause or repair."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """Return the message; it may name files, whose names may be no UTF-8."""
+        return printable(super().__str__())
 
 
 class ConfigurationError(HqnnError):

@@ -45,9 +45,8 @@ def write_atomically(path: Path, content: bytes) -> None:
 
     **Raises:** `RunFolderError` if the folder is read-only or the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = temporary_of(path)
     try:
-        # Not tempfile: it makes files private whatever the umask is.
         with temporary.open("xb") as file:
             file.write(content)
             file.flush()
@@ -62,6 +61,12 @@ def write_atomically(path: Path, content: bytes) -> None:
             f"{path}: cannot write: {error.strerror or error}; free space or make the folder "
             "writable (or choose another --out)"
         ) from error
+
+
+def temporary_of(path: Path) -> Path:
+    """Return where to write a file before it takes its name, see `remove_temporaries`."""
+    # Not tempfile: it makes files private whatever the umask is.
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

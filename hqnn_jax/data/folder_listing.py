@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from hqnn_jax.data.folder_sources import FolderSource
 from hqnn_jax.errors import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
+_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +34,8 @@ class Listing:
     """Official part -> its number of files, in the order of `files`."""
     ignored: int
     """Files and folders in class folders that are no visible image files."""
+    leading_nowhere: int
+    """Symbolic links in class folders, named like images, to nothing or in a circle."""
     digest: str
     """SHA-256 (hex) over path, size and time of change of every file."""
 
@@ -51,18 +56,19 @@ def list_images(source: FolderSource, data_dir: Path, needed: Sequence[str]) -> 
     """
     root = _find_root(source, data_dir)
     found: list[tuple[str, int, os.stat_result]] = []
-    sizes, ignored = {}, 0
+    sizes, ignored, leading_nowhere = {}, 0, 0
     for part, folder in source.parts.items():
         before = len(found)
         for label, name in enumerate(source.class_names):
             below = f"{folder}/{name}" if folder else name
-            images, others = _images_in(root, below)
-            found.extend((path, label, stat) for path, stat in images)
+            images, others, broken = _images_in(root, below)
+            found.extend((path, label, status) for path, status in images)
             ignored += others
+            leading_nowhere += broken
         sizes[part] = len(found) - before
         present = {source.class_names[label] for _, label, _ in found[before:]}
         _require(source, root / folder, present, needed)
-    lines = (f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n" for path, _, stat in found)
+    lines = (f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n" for path, _, status in found)
     return Listing(
         source=source,
         root=root,
@@ -70,6 +76,7 @@ def list_images(source: FolderSource, data_dir: Path, needed: Sequence[str]) -> 
         labels=np.array([label for _, label, _ in found], np.int32),
         part_sizes=sizes,
         ignored=ignored,
+        leading_nowhere=leading_nowhere,
         digest=hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest(),
     )
 
@@ -94,22 +101,34 @@ def _find_root(source: FolderSource, data_dir: Path) -> Path:
     )
 
 
-def _images_in(root: Path, below: str) -> tuple[list[tuple[str, os.stat_result]], int]:
-    """Return the images of a class folder by name, and how many other entries it has."""
+def _images_in(root: Path, below: str) -> tuple[list[tuple[str, os.stat_result]], int, int]:
+    """Return the images of a class folder by name, how many other entries, and broken links."""
+    images, broken = [], 0
     try:
         entries = sorted(_entries(root / below), key=lambda entry: entry.name)
-        images = [
-            (f"{below}/{entry.name}", entry.stat())
-            for entry in entries
-            if entry.name.lower().endswith(IMAGE_SUFFIXES)
-            and not entry.name.startswith(".")
-            and entry.is_file()
-        ]
+        for entry in entries:
+            if entry.name.startswith(".") or not entry.name.lower().endswith(IMAGE_SUFFIXES):
+                continue
+            status = _status(entry)
+            if status is None:
+                broken += 1
+            elif stat.S_ISREG(status.st_mode):
+                images.append((f"{below}/{entry.name}", status))
     except OSError as error:
         raise DataError(
             f"{root / below}: cannot be read ({error.strerror}); check its permissions"
         ) from None
-    return images, len(entries) - len(images)
+    return images, len(entries) - len(images) - broken, broken
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """Return the status of the file an entry is or leads to; None if it leads nowhere."""
+    try:
+        return entry.stat()
+    except OSError as error:
+        if entry.is_symlink() and error.errno in _NOWHERE:
+            return None
+        raise
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -18,7 +18,7 @@ from hqnn_jax.data.prepared import Prepared, Storage, image_features, prepare, r
 from hqnn_jax.data.record_writing import Examples, InOrderBuilder
 from hqnn_jax.data.records import images_per_read
 from hqnn_jax.data.unfinished import remove_all_unfinished
-from hqnn_jax.errors import DataError
+from hqnn_jax.errors import DataError, printable
 
 _MOST_FILES_AT_ONCE = 256
 
@@ -101,7 +101,7 @@ class FolderSet(InOrderBuilder):
     def _count(self, notes: Sequence[str], file: str) -> None:
         conversions = self.info.metadata["conversions"]
         for note in notes:
-            count, first = conversions.get(note, (0, file))
+            count, first = conversions.get(note, (0, printable(file)))
             conversions[note] = (count + 1, first)
 
 

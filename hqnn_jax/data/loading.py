@@ -24,7 +24,7 @@ from hqnn_jax.data.pool import (
 from hqnn_jax.data.records import RecordImages, divide
 from hqnn_jax.data.splits import split_indices
 from hqnn_jax.data.synthetic_cells import synthetic_cells
-from hqnn_jax.errors import DataError
+from hqnn_jax.errors import DataError, printable
 from hqnn_jax.files import cache_dir
 
 if TYPE_CHECKING:  # it imports TFDS, which takes most of a second
@@ -168,7 +168,7 @@ def _folder_pool(config: DatasetConfig, progress: Progress | None) -> ImagePool:
         labels=prepared.labels,
         class_names=source.class_names,
         digests=prepared.digests,
-        **{**_numbered(prepared.part_sizes), "files": listing.files},
+        **{**_numbered(prepared.part_sizes), "files": tuple(map(printable, listing.files))},
         licence=source.licence,
         citation=source.citation,
         groups=_groups(config, listing, progress),
@@ -198,6 +198,8 @@ def _folder_warnings(
         warnings.append(f"{present:,} of the {published:,} published images are present")
     elif present > published:
         warnings.append(f"{present:,} images are present, {published:,} were published")
+    if listing.leading_nowhere:
+        warnings.append(f"{listing.leading_nowhere:,} symbolic links lead nowhere: left out")
     if listing.ignored:
         warnings.append(f"{listing.ignored:,} entries of class folders are no images: left out")
     for phrase, (count, first) in sorted(prepared.metadata["conversions"].items()):

@@ -7,6 +7,7 @@ and licences is the `medmnist` package's own.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import http.client
@@ -15,7 +16,6 @@ import math
 import os
 import runpy
 import struct
-import tempfile
 import urllib.request
 import zipfile
 import zlib
@@ -29,7 +29,8 @@ from jaxtyping import Int32, UInt8
 
 from hqnn_jax.data.dataset import SPLIT_NAMES, Progress
 from hqnn_jax.data.records import images_per_read
-from hqnn_jax.errors import DataError
+from hqnn_jax.errors import DataError, RunFolderError
+from hqnn_jax.files import locked, temporary_of
 
 _PREFIX_IN_FILE = {"train": "train", "validation": "val", "test": "test"}
 _CHUNK = 1 << 20
@@ -128,7 +129,8 @@ def download(source: MedMnistSource, data_dir: Path, progress: Progress | None =
     """Download the official file into `data_dir` and return its path.
 
     The file takes its name only when it is complete and its MD5 is right, so an interrupted or
-    damaged download leaves nothing behind and replaces nothing.
+    damaged download replaces nothing; what a killed one leaves is removed by the next. One process
+    at a time downloads into a folder; what another one has got meanwhile is taken.
 
     Args:
         source: the file to get.
@@ -140,24 +142,33 @@ def download(source: MedMnistSource, data_dir: Path, progress: Progress | None =
     """
     target = data_dir / source.file_name
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{source.file_name}.", dir=data_dir)
-    except OSError as error:
+        if not data_dir.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        with locked(data_dir, wait=True):
+            if not (target.exists() and _md5(target) == source.md5):
+                _download(source, target, progress)
+    except (OSError, RunFolderError) as error:
+        cause = error.__cause__ if isinstance(error, RunFolderError) else error
         raise DataError(
-            f"{data_dir}: cannot be written ({error.strerror}); put {source.file_name} from "
-            f"{source.url} there, or set dataset.data_dir to a folder that can be written"
-        ) from None
+            f"{data_dir}: cannot be written ({getattr(cause, 'strerror', 0) or cause}); put "
+            f"{source.file_name} from {source.url} there, or set dataset.data_dir to a folder that "
+            "can be written"
+        ) from error
+    return target
+
+
+def _download(source: MedMnistSource, target: Path, progress: Progress | None) -> None:
+    temporary = temporary_of(target)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             _receive(source, file, progress)
-        found = _md5(Path(temporary))
+        found = _md5(temporary)
         if found != source.md5:
             raise DataError(
                 f"{source.url}: damaged in transit, or not the official file: expected MD5 "
                 f"{source.md5}, found {found}; run again, or get the file by other means and put "
                 f"it at {target}"
             )
-        # mkstemp makes files private; a data folder is often shared.
-        os.chmod(temporary, 0o644)
         os.replace(temporary, target)
     except (OSError, http.client.HTTPException) as error:
         # URLError, timeouts and a full disk are all OSError.
@@ -166,8 +177,7 @@ def download(source: MedMnistSource, data_dir: Path, progress: Progress | None =
             f"at {target}"
         ) from None
     finally:
-        Path(temporary).unlink(missing_ok=True)
-    return target
+        temporary.unlink(missing_ok=True)
 
 
 def _receive(source: MedMnistSource, file: Any, progress: Progress | None) -> None:

@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -19,8 +19,9 @@ from jaxtyping import Int32, UInt8
 
 from hqnn_jax.data.dataset import Progress
 from hqnn_jax.data.records import Images, RecordImages, images_per_read, read_examples
-from hqnn_jax.data.unfinished import alone, lock_of, remove_unfinished
-from hqnn_jax.errors import DataError
+from hqnn_jax.data.unfinished import remove_unfinished
+from hqnn_jax.errors import DataError, RunFolderError
+from hqnn_jax.files import locked
 
 Builder = TypeVar("Builder", bound=tfds.core.GeneratorBasedBuilder)
 Storage = Literal["auto", "device", "stream"]
@@ -86,14 +87,8 @@ def prepare(
     builder = open_builder(make_builder, folder)
     if is_prepared(builder):
         return builder
-
-    def waiting() -> None:
-        if progress is not None:
-            progress("waiting for another process that prepares these images", 0, 0)
-
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with alone(lock_of(folder), waiting):
+        with _held(folder, progress):
             remove_unfinished(folder)
             builder = open_builder(make_builder, folder)
             if not is_prepared(builder):
@@ -101,12 +96,26 @@ def prepare(
                 shutil.rmtree(builder.data_dir, ignore_errors=True)
                 _write(builder, manual_dir)
                 builder = open_builder(make_builder, folder)
-    except OSError as error:
+    except (OSError, RunFolderError) as error:
+        cause = error.__cause__ if isinstance(error, RunFolderError) else error
         raise DataError(
-            f"{folder}: cannot write the prepared dataset ({error.strerror or error}); free space, "
-            "or set HQNN_CACHE_DIR to a folder that can be written and has room"
-        ) from None
+            f"{folder}: cannot write the prepared dataset ({getattr(cause, 'strerror', 0) or cause}"
+            "); free space, or set HQNN_CACHE_DIR to a folder that can be written and has room"
+        ) from error
     return builder
+
+
+@contextlib.contextmanager
+def _held(folder: Path, progress: Progress | None) -> Iterator[None]:
+    """Hold a folder for this process, waiting for it where needed."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder))
+        except RunFolderError:
+            if progress is not None:
+                progress("waiting for another process that prepares these images", 0, 0)
+            stack.enter_context(locked(folder, wait=True))
+        yield
 
 
 def open_builder(make_builder: Callable[[], Builder], folder: Path) -> Builder:

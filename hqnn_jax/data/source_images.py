@@ -16,8 +16,6 @@ same cell when looked at: the official test part is not free of cells that are t
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +31,8 @@ from skimage.feature import SIFT
 from hqnn_jax.data.dataset import Progress
 from hqnn_jax.data.decoding import decode_image
 from hqnn_jax.data.folder_listing import Listing
-from hqnn_jax.files import cache_dir, write_atomically
+from hqnn_jax.errors import DataError, RunFolderError
+from hqnn_jax.files import cache_dir, read_cached, write_cached
 
 _ENOUGH_MATCHES = 12
 _FEWEST_MATCHES = 7
@@ -189,13 +188,12 @@ def source_groups(
         progress: told about the files done.
 
     Raises:
-        DataError: an image that cannot be read.
+        DataError: an image that cannot be read, or a cache folder that cannot be written.
     """
     path = cache_dir() / "source_images" / f"{listing.source.name}_{_VERSION}_{listing.digest}.npy"
-    with contextlib.suppress(OSError, ValueError, EOFError):
-        groups: np.ndarray = np.load(path, allow_pickle=False)
-        if groups.shape == listing.labels.shape:
-            return groups
+    kept = read_cached(path)
+    if kept is not None and kept.shape == listing.labels.shape and kept.dtype == np.int64:
+        return kept
     landmarks = _all_landmarks(listing, progress)
     groups = np.zeros(len(landmarks), np.int64)
     for label in np.unique(listing.labels):
@@ -204,10 +202,14 @@ def source_groups(
         members = np.flatnonzero(listing.labels == label)
         found = group_copies([landmarks[k] for k in members])
         groups[members] = groups.max() + 1 + found
-    path.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    np.save(buffer, groups, allow_pickle=False)
-    write_atomically(path, buffer.getvalue())
+    try:
+        write_cached(path, groups)
+    except RunFolderError as error:
+        raise DataError(
+            f"{path.parent}: cannot keep the groups of copies "
+            f"({getattr(error.__cause__, 'strerror', 0) or error.__cause__}); free space, or set "
+            "HQNN_CACHE_DIR to a folder that can be written and has room"
+        ) from error
     return groups
 
 

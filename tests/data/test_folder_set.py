@@ -13,6 +13,7 @@ from hqnn_jax.data.folder_set import FolderSet
 from hqnn_jax.data.folder_sources import FOLDER_SOURCES
 from hqnn_jax.data.loading import load_dataset, load_pool
 from hqnn_jax.errors import DataError
+from hqnn_jax.files import write_json
 
 THIRDS = {"method": "stratified", "validation": 0.3, "test": 0.3}
 
@@ -197,3 +198,48 @@ def test_progress_ends_with_every_file(make_set, tmp_path):
     load_pool(_config(tmp_path / "data"), lambda *call: calls.append(call))
     assert ("preparing medical_mnist", 12, 12) in calls
     assert calls[-1] == ("reading the prepared images", 12, 12)
+
+
+def test_links_that_lead_nowhere_are_counted(make_set, tmp_path):
+    root = make_set("medical_mnist")
+    (root / "Hand" / "gone.png").symlink_to(tmp_path / "nothing.png")
+    (root / "Hand" / "through.png").symlink_to(root / "CXR" / "CXR_0.png" / "file.png")
+    (root / "CXR" / "circle.png").symlink_to(root / "CXR" / "circle.png")
+    (root / "CXR" / "folder.png").symlink_to(root / "Hand")
+    (root / "CXR" / "copy.png").symlink_to(root / "CXR" / "CXR_0.png")
+    warnings = _load(tmp_path / "data").warnings
+    assert "31 of the 58,954 published images are present" in warnings
+    assert "3 symbolic links lead nowhere: left out" in warnings
+    assert "1 entries of class folders are no images: left out" in warnings
+
+
+def test_a_class_folder_that_leads_nowhere_is_missing(make_set, tmp_path):
+    folder = make_set("medical_mnist") / "Hand"
+    shutil.rmtree(folder)
+    folder.symlink_to(folder)
+    assert f"{folder}: class folder missing" in _error(tmp_path / "data")
+
+
+def test_file_names_that_are_not_utf_8(make_set, tmp_path):
+    root = make_set("medical_mnist")
+    name = os.fsdecode(b"caf\xe9.png")
+    (root / "Hand" / "Hand_0.png").rename(root / "Hand" / name)
+    PIL.Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(root / "Hand" / name, format="PNG")
+    for _ in range(2):  # prepared, and from the prepared copy
+        dataset = _load(tmp_path / "data")
+        files = [file for files in dataset.split_record()["files"].values() for file in files]
+        assert r"Hand/caf\udce9.png" in files
+        write_json(tmp_path / "split.json", dataset.split_record())
+        assert r"(the first: Hand/caf\udce9.png)" in " ".join(dataset.warnings)
+    (root / "Hand" / name).write_bytes(b"no image")
+    message = _error(tmp_path / "data")
+    assert r"caf\udce9.png: not a readable image" in message
+    message.encode()
+
+
+@pytest.mark.parametrize("too_many", [6, 10**12])
+def test_more_images_than_there_are(make_set, tmp_path, too_many):
+    make_set("medical_mnist")
+    message = _error(tmp_path / "data", images_per_class=too_many)
+    assert f"class 'AbdomenCT' has 5 images; expected at least {too_many:,}" in message
+    assert "lower dataset.images_per_class" in message

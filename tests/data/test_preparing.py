@@ -16,7 +16,6 @@ from hqnn_jax.config import DatasetConfig
 from hqnn_jax.data.loading import load_dataset, load_pool
 from hqnn_jax.data.record_writing import InOrderBuilder
 from hqnn_jax.data.records import divide
-from hqnn_jax.data.unfinished import lock_of
 from hqnn_jax.errors import DataError
 
 THIRDS = {"method": "stratified", "validation": 0.3, "test": 0.3}
@@ -30,7 +29,7 @@ def _files(folder):
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".lock"
+        if path.is_file()
     }
 
 
@@ -197,7 +196,6 @@ def test_a_folder_that_is_no_complete_copy_is_not_taken_for_one(make_set, tmp_pa
     make_set("medical_mnist")
     expected = load_pool(_config(tmp_path)).digests
     (info,) = cache.glob("tfds/*/*/*/dataset_info.json")
-    assert lock_of(info.parent.parent).exists()
     info.unlink()
     assert load_pool(_config(tmp_path)).digests == expected
 
