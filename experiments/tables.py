@@ -58,7 +58,8 @@ def results_table(arms: Sequence[Arm], runs: Runs, request: Request) -> Table:
             "Parameters", "of the circuit", "Training, a seed",
         ),
         tuple(rows),
-        note=f"{NO_SPREAD} Interval: bootstrap over the test images, for one trained model.",
+        note=f"{NO_SPREAD} Interval: Wilson’s over the test images, for one trained model. "
+        "ROC-AUC with more than two classes: mean over those in the test split.",
         links=tuple(links),
     )  # fmt: skip
 

@@ -242,7 +242,7 @@ def _forest_legend(figure: Figure, results: AblationResults) -> None:
     figure.legend(
         handles=[
             Line2D([], [], color=VERMILION, marker="D", label=f"differs (adjusted p < {alpha})"),
-            Line2D([], [], color=BLUE, label="no difference found", **open_circle),
+            Line2D([], [], color=BLUE, label="not significant", **open_circle),
             Line2D([], [], color=GREY, marker=".", linestyle="", label="one seed"),
             Patch(color="0.925", label="smaller than what the study could detect"),
         ],

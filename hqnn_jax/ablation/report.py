@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from hqnn_jax.ablation import axis_figures, epoch_figures, figures, tables
+from hqnn_jax.ablation import axis_figures, epoch_figures, figures, predictions, tables
 from hqnn_jax.ablation.results import AblationResults, ArmResult
 from hqnn_jax.errors import RunFolderError
 from hqnn_jax.evaluation import formatting, plots
+from hqnn_jax.evaluation.comparison import COUNTED_METRICS
 from hqnn_jax.evaluation.document import Document, Section, write_document
 from hqnn_jax.evaluation.pages import METRIC_NAMES
-from hqnn_jax.files import write_atomically
+from hqnn_jax.evaluation.sign_flips import EXACT_UP_TO, NUM_FLIPS
+from hqnn_jax.files import write_arrays, write_atomically
 
 _MOST_VERDICTS_ON_TOP = 12
 
@@ -30,7 +32,8 @@ def write_reports(results: AblationResults, folder: Path) -> Path:
     - `arms.csv`, `comparisons.csv`: fractions and seconds in full precision.
     - `arms.tex`, `comparisons.tex`: booktabs tabulars, rounded by the width of the intervals.
     - `forest.png`, `forest.svg`: the paired differences; without any, the means of the arms.
-    - `study.json`: everything but the predicted classes; NaN is null.
+    - `study.json`: everything but the predicted classes; NaN and infinity are null.
+    - `predictions.npz`: the predicted classes, for recomputing it all; see `predictions`.
 
     **Arguments:**
 
@@ -59,6 +62,7 @@ def write_reports(results: AblationResults, folder: Path) -> Path:
     }
     for name, text in texts.items():
         write_atomically(folder / name, text.encode())
+    write_arrays(folder / predictions.FILE_NAME, predictions.prediction_arrays(results))
     forest = _forest(results)
     for kind in ("png", "svg"):
         write_atomically(folder / f"forest.{kind}", plots.image_file(forest, kind))
@@ -75,6 +79,7 @@ def write_reports(results: AblationResults, folder: Path) -> Path:
 def describe(results: AblationResults) -> dict[str, Any]:
     """Return everything that was found, ready for JSON; NaN and infinity become None.
 
+    Of the predictions it has their number (`images`) and how many of them are right (`correct`).
     The history of an arm is name -> values of every epoch, for each seed, with 7 digits; where an
     earlier arm was the same training, it is that one's name.
     """
@@ -85,9 +90,13 @@ def describe(results: AblationResults) -> dict[str, Any]:
     }
     arms = [
         {
-            field.name: getattr(arm, field.name)
-            for field in dataclasses.fields(arm)
-            if field.name != "predicted"
+            **{
+                field.name: getattr(arm, field.name)
+                for field in dataclasses.fields(arm)
+                if field.name not in ("predicted", "labels")
+            },
+            "images": len(arm.labels),
+            "correct": arm.correct,
         }
         for arm in results.arms
     ]
@@ -267,17 +276,31 @@ def _method(results: AblationResults) -> tuple[str, ...]:
     return (
         *common,
         f"Tests: the two-sided permutation test flips the signs of the differences in test "
-        f"{metric}; the paired t-test and Wilcoxon’s signed-rank test stand beside it. Holm’s "
-        f"correction is over all {_plural(len(results.comparisons), 'comparison')} of the study. "
+        f"{metric}, {_flips(results)}; the paired t-test and Wilcoxon’s signed-rank test stand "
+        f"beside it. Holm’s correction is over all "
+        f"{_plural(len(results.comparisons), 'comparison')} of the study. "
         "Cohen’s d is the mean difference divided by the standard deviation of the differences.",
         "McNemar’s test counts the predictions of all seeds together that only one of the two "
         "arms got right. It takes them as independent; models of different seeds see the same "
         "test images and err on the same ones, so its p-value is too small where they agree. It "
         "is not part of the verdict.",
-        "Detectable: the true difference that a paired t-test with this number of seeds and this "
-        "spread of the differences finds with 80 % power. That no difference was found says "
-        "little about differences smaller than that.",
+        "Detectable: the true difference that this study would find in 80 of 100 repetitions, by "
+        "the rule of the verdict (permutation test and Holm’s correction). Repetitions are "
+        "simulated: the differences of a seed are normal with the observed covariance over the "
+        "comparisons, and all other comparisons have their observed means. Spread and means are "
+        "estimates from few seeds, so the figure is rough. A difference that is not significant "
+        "is not shown to be zero; the interval says which differences are left open.",
     )
+
+
+def _flips(results: AblationResults) -> str:
+    """Say how exact the permutation test is."""
+    if results.metric in COUNTED_METRICS:
+        return "counted in images and exact"
+    seeds = max(len(arm.seeds) for arm in results.arms)
+    if seeds <= EXACT_UP_TO:
+        return f"all 2^{seeds} choices of signs"
+    return f"{NUM_FLIPS:,} choices of signs drawn at random"
 
 
 def _dataset(results: AblationResults) -> Section:

@@ -24,7 +24,7 @@ class ArmResult:
     - `seeds`: in the order of all sequences below.
     - `validation`, `test`: metric (accuracy, macro_f1, weighted_f1, roc_auc,
       expected_calibration_error) -> one fraction per seed; NaN where it is undefined.
-    - `predicted`: predicted class of every test image.
+    - `predicted`, `labels`: predicted and true class of every test image.
     - `parameters`: trained parameters by group (backbone, circuit, classical) and in `total`.
     - `best_epochs`: epoch of the evaluated checkpoint.
     - `history`: one record per seed and epoch: seed, epoch, train_loss, train_accuracy,
@@ -41,12 +41,18 @@ class ArmResult:
     validation: Mapping[str, Sequence[float]]
     test: Mapping[str, Sequence[float]]
     predicted: Int[np.ndarray, "seeds samples"]
+    labels: Int[np.ndarray, " samples"]
     parameters: Mapping[str, int]
     best_epochs: Sequence[int]
     history: Sequence[Mapping[str, Any]]
     train_seconds: float
     compile_seconds: float
     summary: Summary
+
+    @property
+    def correct(self) -> tuple[int, ...]:
+        """How many test images every seed gives their class."""
+        return tuple(np.sum(self.predicted == self.labels, axis=1).tolist())
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,13 @@ import numpy as np
 
 from hqnn_jax.ablation.cells import Cell, CellStore
 from hqnn_jax.ablation.cluster import Resources, run_on_ray
+from hqnn_jax.ablation.comparing import compare_arms, verdicts
 from hqnn_jax.ablation.plan import Arm, Plan
 from hqnn_jax.ablation.report import write_reports
 from hqnn_jax.ablation.results import AblationResults, ArmResult
 from hqnn_jax.ablation.work import METRICS, Finished, Work, Worker
 from hqnn_jax.errors import HqnnError, RunFolderError, TrainingError
-from hqnn_jax.evaluation.comparison import Comparison, adjust, compare, summarise
-from hqnn_jax.evaluation.pages import METRIC_NAMES
-from hqnn_jax.evaluation.verdict import overall, verdict
+from hqnn_jax.evaluation.comparison import summarise
 from hqnn_jax.files import locked
 from hqnn_jax.progress import Progress
 from hqnn_jax.run_folder import describe_environment
@@ -217,58 +216,28 @@ def assemble(plan: Plan, store: CellStore) -> AblationResults:
     _require_same_images(plan, cells)
     results = {arm.name: _arm_result(plan, arm, cells[arm.name]) for arm in plan.arms}
     reference = {arm.name: arm.reference for arm in plan.arms if arm.reference is not None}
-    comparisons: dict[str, Comparison] = {}
+    arms, comparisons = tuple(results.values()), {}
     if ablation.tests:
-        for name, other in reference.items():
-            arm, base = results[name], results[other]
-            comparisons[name] = compare(
-                np.asarray(arm.test[ablation.metric], np.float64),
-                np.asarray(base.test[ablation.metric], np.float64),
-                arm.predicted,
-                base.predicted,
-                cells[name][0].labels,
-                level=ablation.level,
-                seed=0,
-            )
-        comparisons = adjust(comparisons)
+        comparisons = compare_arms(arms, reference, metric=ablation.metric, level=ablation.level)
     return AblationResults(
         name=plan.name,
         metric=ablation.metric,
         level=ablation.level,
         axes=plan.axes,
-        arms=tuple(results.values()),
+        arms=arms,
         reference=reference,
         comparisons=comparisons,
-        verdicts=_verdicts(plan, results, reference, comparisons),
+        verdicts=verdicts(
+            arms,
+            reference,
+            comparisons,
+            metric=ablation.metric,
+            level=ablation.level,
+        ),
         dataset=cells[plan.arms[0].name][0].record["dataset"],
         environment=describe_environment(),
         config_text=plan.file.to_yaml(),
     )
-
-
-def _verdicts(
-    plan: Plan,
-    results: Mapping[str, ArmResult],
-    reference: Mapping[str, str],
-    comparisons: Mapping[str, Comparison],
-) -> tuple[str, ...]:
-    if not comparisons:
-        return ()
-    labels = {name: result.label for name, result in results.items()}
-    metric_name, level = METRIC_NAMES[plan.file.ablation.metric], plan.file.ablation.level
-    sentences = [
-        verdict(
-            labels[name],
-            labels[reference[name]],
-            comparison,
-            metric_name=metric_name,
-            level=level,
-            num_comparisons=len(comparisons),
-        )
-        for name, comparison in comparisons.items()
-    ]
-    together = overall(comparisons, labels=labels, metric_name=metric_name, level=level)
-    return (*sentences, together)
 
 
 def _arm_result(plan: Plan, arm: Arm, cells: Sequence[Cell]) -> ArmResult:
@@ -292,6 +261,7 @@ def _arm_result(plan: Plan, arm: Arm, cells: Sequence[Cell]) -> ArmResult:
         validation=over_seeds("validation"),
         test=test,
         predicted=np.stack([cell.predicted for cell in cells]),
+        labels=cells[0].labels,
         parameters=cells[0].record["parameters"],
         best_epochs=[cell.record["best_epoch"] for cell in cells],
         history=[record for cell in cells for record in cell.record["history"]],

@@ -84,7 +84,6 @@ def arm_records(results: AblationResults) -> list[Record]:
             "mean": defined(arm.summary.mean),
             "deviation": defined(arm.summary.deviation),
             **_bounds("t", arm.summary.t_interval),
-            **_bounds("bootstrap", arm.summary.bootstrap_interval),
         }
         for split, metrics in (("test", arm.test), ("validation", arm.validation)):
             for metric, values in metrics.items():
@@ -103,8 +102,8 @@ def arm_records(results: AblationResults) -> list[Record]:
 
 COMPARISON_COLUMNS = (
     "arm", "label", "reference", "reference_label", "seeds", "metric", "mean", "deviation",
-    "t_low", "t_high", "bootstrap_low", "bootstrap_high", "t_test", "wilcoxon", "permutation",
-    "adjusted", "effect_size", "mcnemar", "only_arm_right", "only_reference_right", "detectable",
+    "t_low", "t_high", "t_test", "wilcoxon", "permutation", "adjusted", "effect_size", "mcnemar",
+    "only_arm_right", "only_reference_right", "detectable",
 )  # fmt: skip
 """Columns of `comparison_records`; all but the names are those of `Comparison`."""
 
@@ -123,7 +122,6 @@ def comparison_records(results: AblationResults) -> list[Record]:
             "seeds": len(comparison.differences),
             "metric": results.metric,
             **_bounds("t", comparison.t_interval),
-            **_bounds("bootstrap", comparison.bootstrap_interval),
         }
         for column in COMPARISON_COLUMNS:
             if column not in known:
@@ -156,7 +154,7 @@ def _csv_cell(value: str | int | float | None) -> str | int | float | None:
 
 
 def arms_table(results: AblationResults) -> Table:
-    """Return one row per arm: the compared metric with its intervals, size and time."""
+    """Return one row per arm: the compared metric with its interval, size and time."""
     level, metric = level_label(results), metric_label(results.metric)
     rows = []
     for arm in results.arms:
@@ -166,7 +164,6 @@ def arms_table(results: AblationResults) -> Table:
                 _arm_label(results, arm),
                 _percent_and_deviation(summary.mean, summary.deviation),
                 _interval(summary.t_interval),
-                _interval(summary.bootstrap_interval),
                 _percent_and_deviation(*_mean_and_deviation(arm.validation[results.metric])),
                 formatting.count(arm.parameters["total"]),
                 formatting.count(arm.parameters.get("circuit", 0)),
@@ -176,7 +173,7 @@ def arms_table(results: AblationResults) -> Table:
         )
     return Table(
         (
-            "Arm", f"Test {metric} (%)", f"{level} t interval", f"{level} bootstrap interval",
+            "Arm", f"Test {metric} (%)", f"{level} t interval",
             f"Validation {metric} (%)", "Trained parameters", "of the circuit",
             "Training, a seed", "Compiling, once",
         ),
@@ -207,7 +204,7 @@ def metrics_table(results: AblationResults) -> Table:
 
 
 def comparisons_table(results: AblationResults) -> Table:
-    """Return one row per comparison: difference, intervals, tests and what could be detected."""
+    """Return one row per comparison: difference, interval, tests and what could be detected."""
     level, first = level_label(results), _first_columns(results)
     rows = []
     for arm in compared_arms(results):
@@ -218,8 +215,7 @@ def comparisons_table(results: AblationResults) -> Table:
                 *_first_cells(results, arm),
                 formatting.points(defined(comparison.mean)),
                 signed_interval(comparison.t_interval),
-                signed_interval(comparison.bootstrap_interval),
-                formatting.percent(defined(comparison.detectable)),
+                _detectable(comparison.detectable, 2),
                 p_value(comparison.t_test),
                 p_value(comparison.wilcoxon),
                 p_value(comparison.permutation),
@@ -230,14 +226,14 @@ def comparisons_table(results: AblationResults) -> Table:
         )
     return Table(
         (
-            *first, "Difference (points)", f"{level} t interval", f"{level} bootstrap interval",
-            "Detectable", "t-test p", "Wilcoxon p", "Permutation p", "Holm p", "Cohen’s d",
-            "McNemar p",
+            *first, "Difference (points)", f"{level} t interval", "Detectable",
+            "t-test p", "Wilcoxon p", "Permutation p", "Holm p", "Cohen’s d", "McNemar p",
         ),
         tuple(rows),
         note=f"Test {metric_label(results.metric)} of the arm minus that of "
         f"{reference_label(results)}, seed by seed. Detectable: the smallest true difference, in "
-        "points, that such a study finds with 80 % power. Holm p: that of the permutation test, "
+        "points, that such a study finds with 80 % power by its own rule, simulated; ∞ where the "
+        "seeds are too few for any. Holm p: that of the permutation test, "
         f"corrected for {len(rows)} comparisons. McNemar: in brackets the predictions that only "
         "the arm : only its reference got right.",
     )  # fmt: skip
@@ -284,7 +280,7 @@ def comparisons_latex(results: AblationResults) -> str:
                 p_value(comparison.adjusted),
                 _effect_size(comparison.effect_size),
                 p_value(comparison.mcnemar),
-                _fixed(comparison.detectable, digits),
+                _detectable(comparison.detectable, digits),
             )
         )
     columns = (
@@ -384,6 +380,10 @@ def _written(value: float | None, write: Callable[[float], str]) -> str:
 
 def _fixed(value: float | None, digits: int) -> str:
     return _written(value, lambda number: f"{100 * number:.{digits}f}")
+
+
+def _detectable(value: float, digits: int) -> str:
+    return "∞" if math.isinf(value) else _fixed(value, digits)
 
 
 def _points(value: float | None, digits: int) -> str:

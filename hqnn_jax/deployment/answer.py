@@ -94,7 +94,10 @@ def _conclusion(found: Record) -> str:
     if not found["only_arm"] + found["only_reference"]:
         return "Each image is right in both or wrong in both."
     if found["p_value"] >= _SIGNIFICANT:
-        return "No difference in accuracy was found; the interval is what these images leave open."
+        return (
+            "The accuracies do not differ significantly, which does not show that they are equal: "
+            "the interval is what these images leave open."
+        )
     direction = "lower" if found["difference"] < 0 else "higher"
     return f"Its accuracy is {direction} by more than chance explains."
 

@@ -82,7 +82,7 @@ def _accuracy(results: HardwareResults, record: Record) -> Section:
 def _pictures(results: HardwareResults, record: Record) -> Iterable[Section]:
     synthetic = bool(results.dataset["synthetic"])
     caption = (
-        "Accuracy with its 95 % bootstrap interval over the images; dotted: exact simulation of "
+        "Accuracy with its 95 % interval (Wilson) over the images; dotted: exact simulation of "
         "the same model."
     )
     found = [(caption, figures.accuracy_by_arm(results, record))]
@@ -213,9 +213,9 @@ def _explanations(results: HardwareResults) -> tuple[str, ...]:
         "classical layers around the circuit; weights fine-tuned on the backend are a model of "
         "their own.",
         "Intervals (95 %): other images of the same kind might give accuracies and differences "
-        "in these ranges (bootstrap over the images for accuracies and F1, Newcombe’s paired "
-        "interval for differences, Wilson’s for the agreement). They do not cover other shots, "
-        "another calibration, another training seed or other hospitals.",
+        "in these ranges (Wilson’s for accuracies and the agreement, the percentile bootstrap over "
+        "the images for F1, Newcombe’s paired interval for differences). They do not cover other "
+        "shots, another calibration, another training seed or other hospitals.",
         "McNemar’s exact test counts the images that only one of two arms gets right. Its "
         "p-values are not corrected for the number of arms; the unmitigated backend arm is the "
         "question that was asked, the others stand beside it. A large p-value is no proof of "

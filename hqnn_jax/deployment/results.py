@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from scipy import stats
 
 from hqnn_jax.evaluation.metrics import compute_metrics
+from hqnn_jax.evaluation.statistics import wilson_interval
 
 ArmKind = Literal["exact", "shots", "noise_model", "backend", "mitigated", "stored"]
 """`exact`: the JAX engine. `shots`: the ideal circuit with as many shots. `noise_model`: exact
@@ -154,7 +155,7 @@ def scores(
     num_resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Return each of `METRICS`, and `intervals` of them: 95 %, by a bootstrap over the images.
+    """Return each of `METRICS`, and their 95 % `intervals` (see `compute_metrics`).
 
     They say how much other images would change the figure, not how much other shots would.
     """
@@ -175,7 +176,7 @@ def agreement(arm: ArmResult, reference: ArmResult) -> dict[str, Any] | None:
     if arm is reference:
         return None
     same, total = int(np.sum(arm.predicted == reference.predicted)), len(arm.predicted)
-    return {"share": same / total, "interval": list(_wilson(same, total))}
+    return {"share": same / total, "interval": wilson_interval(same, total)}
 
 
 def accuracy_difference(
@@ -215,7 +216,8 @@ def paired_interval(both: int, only_first: int, only_second: int, neither: int) 
     total = both + only_first + only_second + neither
     first, second = both + only_first, both + only_second
     p, q = first / total, second / total
-    (p_low, p_high), (q_low, q_high) = _wilson(first, total), _wilson(second, total)
+    bounds = [wilson_interval(count, total) or [0.0, 1.0] for count in (first, second)]
+    (p_low, p_high), (q_low, q_high) = bounds
     covariance = float(both * neither - only_first * only_second)
     if covariance > 0:
         covariance = max(covariance - total / 2, 0.0)  # correction for continuity
@@ -226,11 +228,6 @@ def paired_interval(both: int, only_first: int, only_second: int, neither: int) 
         return math.sqrt(max(x**2 - 2 * correlation * x * y + y**2, 0.0))
 
     return [p - q - combined(p - p_low, q_high - q), p - q + combined(p_high - p, q - q_low)]
-
-
-def _wilson(count: int, total: int) -> tuple[float, float]:
-    bounds = stats.binomtest(count, total).proportion_ci(method="wilson")
-    return float(bounds.low), float(bounds.high)
 
 
 def output_errors(model: ModelResult, arm: ArmResult) -> list[dict[str, Any]]:

@@ -219,8 +219,8 @@ def cross_metrics(
     **Returns:** JSON types: what the dataset is; `open` (`accuracy` over all classes of the model,
     `per_class` with the `recall` of the mapped ones, `confusion_matrix` with counts, their class
     first, the model's second) and `closed` (`compute_metrics` over the mapped classes), means over
-    seeds with bootstrap `intervals` and, for several seeds, `standard_deviation`; `seeds` with the
-    same of each.
+    seeds with `intervals` (see `compute_metrics`) and, for several seeds, `standard_deviation`;
+    `seeds` with the same of each.
     """
     per_seed = [
         {"seed": seed, **_of_one_seed(other, values, ours.class_names, seed, options)}
@@ -278,6 +278,9 @@ def _only_open(figures: Mapping[str, Any]) -> dict[str, Any]:
             for entry in figures["per_class"]
         ],
         "confusion_matrix": figures["confusion_matrix"],
+        "interval_methods": {
+            name: figures["interval_methods"][name] for name in ("accuracy", "recall")
+        },
     }
     if "standard_deviation" in figures:
         kept["standard_deviation"] = {"accuracy": figures["standard_deviation"]["accuracy"]}

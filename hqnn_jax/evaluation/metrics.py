@@ -1,4 +1,4 @@
-"""Classification metrics of one split, with bootstrap intervals, ready for JSON."""
+"""Classification metrics of one split, with their intervals, ready for JSON."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ from hqnn_jax.evaluation import statistics
 
 SCALAR_METRICS = (*statistics.CONFUSION_METRICS, "roc_auc", "expected_calibration_error")
 """Every metric that is one number per split, in the order the report shows them."""
+WILSON, BOOTSTRAP = "Wilson", "bootstrap"
+INTERVAL_METHODS = {
+    **dict.fromkeys((*SCALAR_METRICS, *statistics.CLASS_METRICS), BOOTSTRAP),
+    **dict.fromkeys(("accuracy", "precision", "recall"), WILSON),
+}
+"""Metric -> how its interval is made: Wilson's for proportions, else the percentile bootstrap."""
 
 
 def _check(
@@ -62,6 +68,12 @@ def _macro_roc_auc(areas: Sequence[float | None]) -> float | None:
         return areas[1]
     defined = [area for area in areas if area is not None]
     return float(np.mean(defined)) if defined else None
+
+
+def _averaged_classes(areas: Sequence[float | None]) -> int:
+    """Count the one-vs-rest areas that `_macro_roc_auc` is the mean of."""
+    used = areas[1:] if len(areas) == 2 else areas
+    return sum(area is not None for area in used)
 
 
 def _per_class(
@@ -115,6 +127,7 @@ def point_estimates(
         "weighted_f1": f1("weighted"),
         "cohen_kappa": _cohen_kappa(labels, predicted),
         "roc_auc": _macro_roc_auc(areas),
+        "roc_auc_classes": _averaged_classes(areas),
         "expected_calibration_error": float(error[0]),
         "per_class": _per_class(confusion, areas, class_names, labels, predicted),
         "confusion_matrix": confusion.tolist(),
@@ -130,7 +143,7 @@ def compute_metrics(
     bootstrap_samples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Compute the metrics of one split with 95 % percentile bootstrap intervals.
+    """Compute the metrics of one split with 95 % intervals.
 
     The predicted class is the one of highest probability (the first of equals). All metrics are
     fractions and, but for the calibration error, those of scikit-learn. Defined behaviour where
@@ -138,13 +151,17 @@ def compute_metrics(
 
     - precision, recall and F1 are 0 where their denominator is 0, and `macro_f1` is the mean over
       all classes of `class_names`;
-    - `roc_auc` is the one-vs-rest mean over the classes that are present; for two classes it is
-      the area of class 1. It is None where the labels are all of one class;
+    - `roc_auc` is the one-vs-rest mean over the classes that are present, `roc_auc_classes` of
+      them; for two classes it is the area of class 1. It is None where the labels are all of one
+      class;
     - `cohen_kappa` is None where labels and predictions all are of one class.
 
     The intervals describe the sampling of the images for this trained model, not the spread over
-    seeds. The calibration error of a resample is biased upwards (it is a mean of absolute
-    values), so for a nearly calibrated model its interval can lie above the estimate.
+    seeds. Those of proportions (accuracy, precision, recall) are Wilson's, None where nothing is
+    counted (precision of a class that is never predicted); all others are percentile bootstraps,
+    in which a class that a resample lacks is left out of it. The calibration error of a resample
+    is biased upwards (it is a mean of absolute values), so for a nearly calibrated model its
+    interval can lie above the estimate.
 
     **Arguments:**
 
@@ -157,7 +174,8 @@ def compute_metrics(
 
     **Returns:** a dictionary of JSON types: `accuracy`, `macro_f1`, `weighted_f1`,
     `cohen_kappa`, `roc_auc`, `expected_calibration_error`; `intervals` (the same keys, each
-    `[lower, upper]` or None); `per_class` (a list of `class`, `precision`, `recall`, `f1`,
+    `[lower, upper]` or None); `interval_methods` (`INTERVAL_METHODS`); `roc_auc_classes`;
+    `per_class` (a list of `class`, `precision`, `recall`, `f1`,
     one-vs-rest `accuracy` and `roc_auc`, `support`, and `intervals` of precision, recall and F1);
     `confusion_matrix` (counts, true class first).
 
@@ -167,22 +185,26 @@ def compute_metrics(
     """
     _check(probabilities, labels, class_names)
     result = point_estimates(probabilities, labels, class_names, calibration_bins)
+    confusion = np.asarray(result["confusion_matrix"])
     drawn = statistics.bootstrap(
         probabilities,
         labels,
-        np.asarray(result["confusion_matrix"]),
+        confusion,
         num_resamples=bootstrap_samples,
         num_bins=calibration_bins,
         seed=seed,
     )
+    hits, actual, guessed = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
     result["intervals"] = {
         name: statistics.percentile_interval(drawn[name]) for name in SCALAR_METRICS
-    }
+    } | {"accuracy": statistics.wilson_interval(int(hits.sum()), len(labels))}
     for c, entry in enumerate(result["per_class"]):
         entry["intervals"] = {
-            name: statistics.percentile_interval(drawn[name][:, c])
-            for name in statistics.CLASS_METRICS
+            "precision": statistics.wilson_interval(int(hits[c]), int(guessed[c])),
+            "recall": statistics.wilson_interval(int(hits[c]), int(actual[c])),
+            "f1": statistics.percentile_interval(drawn["f1"][:, c]),
         }
+    result["interval_methods"] = dict(INTERVAL_METHODS)
     return result
 
 
@@ -210,9 +232,10 @@ def mean_over_seeds(per_seed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     - `per_seed`: what `compute_metrics` returned for each seed, on the same split.
 
     **Returns:** the same keys with every number replaced by its mean (per class by class; the
-    bounds of the intervals too, so they remain the uncertainty of one trained model). A figure
-    that is None for any seed is None. With more than one seed, `standard_deviation` has the
-    sample standard deviation (n - 1) over seeds of every scalar metric.
+    bounds of the intervals too, Wilson's as well as the bootstrap's, so they remain the
+    uncertainty of one trained model). A figure that is None for any seed is None. With more than
+    one seed, `standard_deviation` has the sample standard deviation (n - 1) over seeds of every
+    scalar metric.
 
     **Raises:** `ValueError` without seeds, or when the seeds differ in more than numbers.
     """

@@ -234,7 +234,9 @@ def per_class_bars(per_class: Sequence[Mapping[str, Any]], *, synthetic: bool) -
         zip(CLASS_METRICS, (SKY, BLUE, ORANGE), strict=True), start=-1
     ):
         values = np.array([entry[name] for entry in per_class])
-        bounds = np.array([entry["intervals"][name] for entry in per_class])
+        # Without an interval (nothing was predicted, or is there) there is a bar without a whisker.
+        found = [entry["intervals"][name] or [entry[name]] * 2 for entry in per_class]
+        bounds = np.array(found)
         # A resampled bound can pass the estimate by rounding; matplotlib refuses such bars.
         reach = np.clip(np.stack([values - bounds[:, 0], bounds[:, 1] - values]), 0, None)
         axes.bar(

@@ -16,8 +16,8 @@ from hqnn_jax.errors import RunFolderError
 from hqnn_jax.evaluation import plots
 from hqnn_jax.evaluation.explanation_plots import explanations
 from hqnn_jax.evaluation.finished_run import FinishedRun, StoredExplanations, load_run
-from hqnn_jax.evaluation.metrics import SCALAR_METRICS
-from hqnn_jax.evaluation.pages import page_environment
+from hqnn_jax.evaluation.metrics import BOOTSTRAP, SCALAR_METRICS
+from hqnn_jax.evaluation.pages import METRIC_NAMES, page_environment
 from hqnn_jax.evaluation.published import SPLITS, Published
 from hqnn_jax.evaluation.statistics import CLASS_METRICS
 from hqnn_jax.files import write_atomically
@@ -55,6 +55,7 @@ def write_report(
             splits=SPLITS,
             scalar_metrics=SCALAR_METRICS,
             class_metrics=CLASS_METRICS,
+            fallback_method=BOOTSTRAP,
             published=published,
             mismatches={} if published is None else _mismatches(run, published),
             comparison=[] if published is None else _compare_scalars(run, published),
@@ -220,7 +221,7 @@ def _figures(run: FinishedRun, circuit_figure: Figure | None) -> list[dict[str, 
             f"root, so that rare errors show.{mean}",
             confusion,
         ),
-        _figure("Per-class metrics", f"With 95 % bootstrap intervals.{mean}", bars),
+        _figure("Per-class metrics", f"With 95 % intervals: {_methods(run)}.{mean}", bars),
         _figure("ROC curves", f"Each class against all others.{each}", roc),
         _figure(
             "Reliability diagram",
@@ -237,6 +238,13 @@ def _figures(run: FinishedRun, circuit_figure: Figure | None) -> list[dict[str, 
         middle = describe_model(run.config.model)["middle"]
         figures.append(_figure("Circuit", f"The {middle}.", circuit_figure))
     return figures
+
+
+def _methods(run: FinishedRun) -> str:
+    """Say how the intervals of the classes' metrics were made when the run was evaluated."""
+    methods = run.metrics["test"].get("interval_methods", {})
+    names = ((METRIC_NAMES[name], methods.get(name, BOOTSTRAP)) for name in CLASS_METRICS)
+    return ", ".join(f"{name} {method}" for name, method in names)
 
 
 def _explanations_figure(run: FinishedRun, explained: StoredExplanations) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Bootstrap intervals, and the weighted metrics that make them fast.
+"""Intervals: Wilson's, Student's, and the bootstrap with the weighted metrics that make it fast.
 
 A bootstrap resample of N samples is a vector of N counts that add to N. Every metric here takes
 such counts for all resamples at once, so 1000 resamples cost a few array passes and no Python
@@ -188,13 +188,23 @@ def bootstrap(
     - `num_bins`: number of bins of the calibration error.
     - `seed`: equal seeds give equal distributions.
 
+    A class of the split that a resample happens not to contain is missing there, not badly
+    recognised: its recall and F1 are NaN and `macro_f1` is the mean over the others.
+
     **Returns:** the keys of `confusion_metrics`, `roc_auc` and `expected_calibration_error`, each
     `[num_resamples]` or `[num_resamples, classes]`; NaN where a metric is undefined.
     """
     rng = np.random.default_rng(seed)
     total = int(confusion.sum())
     cells = rng.multinomial(total, confusion.ravel() / total, size=num_resamples)
-    drawn = confusion_metrics(cells.reshape(num_resamples, *confusion.shape))
+    cells = cells.reshape(num_resamples, *confusion.shape)
+    drawn = confusion_metrics(cells)
+    missing = cells.sum(axis=-1) == 0
+    for name in ("recall", "f1"):
+        drawn[name] = np.where(missing, np.nan, drawn[name])
+    # The estimate counts a class that the whole split lacks as 0, and so does its distribution.
+    absent = confusion.sum(axis=-1) == 0
+    drawn["macro_f1"] = np.nanmean(np.where(absent, 0.0, drawn["f1"]), axis=-1)
     areas, errors = [], []
     for counts in _resamples(total, num_resamples, rng):
         areas.append(roc_auc(probabilities, labels, counts))
@@ -202,6 +212,18 @@ def bootstrap(
     drawn["roc_auc"] = np.concatenate(areas)
     drawn["expected_calibration_error"] = np.concatenate(errors)
     return drawn
+
+
+def wilson_interval(count: int, total: int, *, level: float = 0.95) -> list[float] | None:
+    """Return Wilson's (1927) score interval `[lower, upper]` of a proportion.
+
+    It keeps its width where a bootstrap has none: 32 of 32 are 89.3 to 100 %, not 100 to 100.
+    None where there is nothing to count, `total` being 0.
+    """
+    if not total:
+        return None
+    bounds = stats.binomtest(int(count), int(total)).proportion_ci(level, method="wilson")
+    return [float(bounds.low), float(bounds.high)]
 
 
 def percentile_interval(

@@ -1,7 +1,8 @@
 """What a comparison allows to be said, in words that follow from its numbers alone.
 
 Significance is decided by the permutation test after Holm's correction; the t interval says how
-large a difference can be. Where the two disagree the text says so. Bounds are rounded up, and what
+large a difference can be. Where the two disagree the text says so. What is not significant is not
+called equal: the text says which differences are excluded. Bounds are rounded up, and what
 is not zero is not written as zero, so that a text cannot contradict its numbers.
 """
 
@@ -11,13 +12,13 @@ import math
 from collections.abc import Mapping
 
 from hqnn_jax.evaluation.comparison import (
-    POWER,
     Comparison,
     can_be_significant,
     is_significant,
     seeds_needed,
     significance_level,
 )
+from hqnn_jax.evaluation.power import POWER
 
 _ZERO = 6e-9
 """Fractions up to this count as zero; larger ones have a digit at 6 decimals of a point."""
@@ -68,10 +69,10 @@ def verdict(
         )
         return text if _excludes_zero(comparison) else f"{text} {_UNEVEN}"
     text = (
-        f"At the {alpha} level, no difference in {metric} was found between {label} and "
-        f"{reference_label}: {_size(comparison, level)}; {p_value}; {seeds} seeds."
+        f"At the {alpha} level, {label} and {reference_label} are not significantly different in "
+        f"{metric}: {_size(comparison, level)}; {p_value}; {seeds} seeds."
     )
-    return f"{text} {_what_no_difference_means(comparison, level)}"
+    return f"{text} {_what_that_leaves_open(comparison, level, num_comparisons)}"
 
 
 def overall(
@@ -128,8 +129,8 @@ def _findings(
     if not found:
         who = "the arm does not differ" if count == 1 else f"none of {count} arms differs"
         return (
-            f"{test}{who} significantly from its reference in {metric}. "
-            f"{_not_excluded(comparisons, labels, level)}"
+            f"{test}{who} significantly from its reference in {metric}, which does not show "
+            f"equality. {_not_excluded(comparisons, labels, level)}"
         )
     directions = (
         ("higher", [labels[name] for name, mean in found.items() if mean > 0]),
@@ -138,7 +139,13 @@ def _findings(
     listed = "; ".join(f"{word} for {_listing(arms)}" for word, arms in directions if arms)
     verb = "differs" if len(found) == 1 else "differ"
     who = "the arm differs" if count == 1 else f"{len(found)} of {count} arms {verb}"
-    return f"{test}{who} significantly from the reference in {metric}: {listed}."
+    text = f"{test}{who} significantly from the reference in {metric}: {listed}."
+    # Arms that are equal in every seed are no more in doubt than those that differ.
+    others = {n: c for n, c in comparisons.items() if n not in found and any(c.differences)}
+    if not others:
+        return text
+    rest = "the other" if len(others) == 1 else f"the other {len(others)}"
+    return f"{text} Equality is not shown for {rest}. {_not_excluded(others, labels, level)}"
 
 
 def _too_few(seeds: int, num_comparisons: int, level: float) -> str:
@@ -152,7 +159,8 @@ def _too_few(seeds: int, num_comparisons: int, level: float) -> str:
     )
 
 
-def _what_no_difference_means(comparison: Comparison, level: float) -> str:
+def _what_that_leaves_open(comparison: Comparison, level: float, num_comparisons: int) -> str:
+    """Say what follows from a difference that is not significant."""
     alpha = significance_level(level)
     if _excludes_zero(comparison):
         reason = (
@@ -167,10 +175,10 @@ def _what_no_difference_means(comparison: Comparison, level: float) -> str:
     bound = max(-comparison.t_interval[0], comparison.t_interval[1])
     decimals = _decimals(bound, comparison.detectable)
     return (
-        f"Differences larger than {_at_most(bound, decimals)} points in either direction are "
-        f"excluded at {_percent(level)}; the study could have detected "
-        f"{_at_most(comparison.detectable, decimals)} points (t test of one comparison, "
-        f"{_percent(POWER)} power)."
+        f"This does not show equality: only differences larger than {_at_most(bound, decimals)} "
+        f"points in either direction are excluded at {_percent(level)}. The study could have "
+        f"detected {_at_most(comparison.detectable, decimals)} points ({_percent(POWER)} power of "
+        f"the permutation test{_after_correction(num_comparisons)}, simulated)."
     )
 
 
@@ -207,13 +215,11 @@ def _adjusted_p_value(comparison: Comparison, level: float, num_comparisons: int
     p_value, alpha = comparison.adjusted, significance_level(level)
     texts = (f"{p_value:.{digits}g}" for digits in range(2, 18))
     text = next(text for text in texts if (float(text) < alpha) == (p_value < alpha))
-    if num_comparisons == 1:
-        return f"permutation test p = {text}"
-    return f"permutation test p = {text} after Holm's correction over {num_comparisons} comparisons"
+    return f"permutation test p = {text}{_after_correction(num_comparisons)}"
 
 
 def _after_correction(count: int) -> str:
-    return " after Holm's correction" if count > 1 else ""
+    return f" after Holm's correction over {count} comparisons" if count > 1 else ""
 
 
 def _decimals(*fractions: float) -> int:

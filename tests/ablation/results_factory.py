@@ -44,7 +44,6 @@ def summarise(values: np.ndarray) -> Summary:
         mean=float(np.mean(values)),
         deviation=float(np.std(values, ddof=1)) if several else None,
         t_interval=bounds,
-        bootstrap_interval=None if bounds is None else (bounds[0] + 1e-4, bounds[1] - 1e-4),
     )
 
 
@@ -55,10 +54,10 @@ def compare(ours: np.ndarray, theirs: np.ndarray, number: int) -> Comparison:
     p = float(stats.ttest_rel(ours, theirs).pvalue)
     return Comparison(
         differences=tuple(map(float, differences)),
+        counts=None,
         mean=mean,
         deviation=deviation,
         t_interval=(low, high),
-        bootstrap_interval=(low + 1e-4, high - 1e-4),
         t_test=p,
         wilcoxon=min(1.0, 1.1 * p),
         permutation=min(1.0, 1.2 * p),
@@ -129,6 +128,7 @@ def make_arm(
         validation={metric: [v + 0.002 for v in row] for metric, row in test.items()},
         test=test,
         predicted=rng.integers(0, 3, (seeds, 20)),
+        labels=np.arange(20) % 3,
         parameters={
             "backbone": 0,
             "circuit": circuit,
@@ -275,10 +275,10 @@ def undefined(results: AblationResults) -> AblationResults:
         validation={metric: [nan] * seeds for metric in second.validation},
         history=[{**record, "validation_loss": nan} for record in second.history],
         train_seconds=nan,
-        summary=Summary(nan, nan, None, None),
+        summary=Summary(nan, nan, None),
     )
     comparison = Comparison(
-        (nan,) * seeds, nan, nan, (nan, nan), (nan, nan), nan, nan, nan, nan, None, nan, 0, 0, nan
+        (nan,) * seeds, None, nan, nan, (nan, nan), nan, nan, nan, nan, None, nan, 0, 0, nan
     )
     comparisons = dict(results.comparisons)
     if second.name in comparisons:

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import html
+import itertools
 import json
 import re
 import shutil
@@ -10,16 +11,20 @@ import subprocess
 
 import numpy as np
 import pytest
+from sklearn.metrics import accuracy_score, f1_score
 
 from hqnn_jax.ablation import epoch_figures, figures, tables
+from hqnn_jax.ablation.comparing import compare_arms, verdicts
+from hqnn_jax.ablation.predictions import prediction_arrays, recompute
 from hqnn_jax.ablation.report import describe, write_reports
 from hqnn_jax.errors import RunFolderError
+from hqnn_jax.evaluation.comparison import summarise
 from tests.ablation import results_factory as factory
 from tests.ablation.conftest import Page, title
 
 FILES = {
     "report.html", "arms.csv", "comparisons.csv", "arms.tex", "comparisons.tex", "study.json",
-    "forest.png", "forest.svg",
+    "predictions.npz", "forest.png", "forest.svg",
 }  # fmt: skip
 HOSTILE = r"<i>a & b_1</i> 5 % $x^2$ #1 {~}\ [0.1] “q” −3"
 
@@ -63,16 +68,16 @@ def test_tables_show_the_arms_and_the_comparisons(page, results):
     mean, (low, high) = arm.summary.mean, arm.summary.t_interval
     row = page.row("none", f"{100 * mean:.2f} ± {100 * arm.summary.deviation:.2f}")
     assert row[2] == f"{100 * low:.2f}–{100 * high:.2f}"
-    assert row[5:8] == ["2,194", "0", "10.0 s"]
-    assert page.row("quantum (reference)")[6] == "24"
+    assert row[4:7] == ["2,194", "0", "10.0 s"]
+    assert page.row("quantum (reference)")[5] == "24"
     row = page.row("none", f"{100 * comparison.mean:+.2f}")
-    assert row[4] == f"{100 * comparison.detectable:.2f}"
-    assert row[5] == "<0.001"
-    assert row[8] == f"{comparison.adjusted:.3f}"
-    assert row[9] == f"{comparison.effect_size:+.2f}"
-    assert row[10] == "<0.001 (145 : 140)"
+    assert row[3] == f"{100 * comparison.detectable:.2f}"
+    assert row[4] == "<0.001"
+    assert row[7] == f"{comparison.adjusted:.3f}"
+    assert row[8] == f"{comparison.effect_size:+.2f}"
+    assert row[9] == "<0.001 (145 : 140)"
     negative = results.comparisons["linear"]
-    assert page.row("linear", f"−{abs(100 * negative.mean):.2f}")[10].endswith("(140 : 152)")
+    assert page.row("linear", f"−{abs(100 * negative.mean):.2f}")[9].endswith("(140 : 152)")
 
 
 def test_csv_files_hold_every_digit(folder, results):
@@ -94,7 +99,6 @@ def test_csv_files_hold_every_digit(folder, results):
         comparison = results.comparisons[record["arm"]]
         for name in ("mean", "t_test", "wilcoxon", "permutation", "adjusted", "detectable"):
             assert float(record[name]) == getattr(comparison, name)
-        assert float(record["bootstrap_low"]) == comparison.bootstrap_interval[0]
         assert int(record["only_reference_right"]) == comparison.only_reference_right
 
 
@@ -128,6 +132,88 @@ def test_the_study_file_holds_everything_but_predictions(folder, results):
     assert_history(arm["history"], results.arms[3])
     differences = study["comparisons"]["frozen"]["differences"]
     assert differences == list(results.comparisons["frozen"].differences)
+
+
+def test_predictions_are_small_integers_beside_the_study(folder, results):
+    with np.load(folder / "predictions.npz") as arrays:
+        assert arrays["seeds"].tolist() == list(results.arms[0].seeds)
+        assert arrays["labels"].dtype == np.int8
+        for arm in results.arms:
+            assert arrays[f"{arm.name}.predicted"].dtype == np.int8
+            assert np.array_equal(arrays[f"{arm.name}.predicted"], arm.predicted)
+            assert f"{arm.name}.labels" not in arrays
+    study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    arm = results.arms[2]
+    right = [int(sum(row == arm.labels)) for row in arm.predicted]
+    assert (study["arms"][2]["correct"], study["arms"][2]["images"]) == (right, 20)
+
+
+def test_arms_tested_on_other_images_keep_their_own_true_classes():
+    results = factory.eight_arms(seeds=2)
+    other = dataclasses.replace(
+        results.arms[1], labels=np.arange(12) % 3, predicted=np.full((2, 12), 200)
+    )
+    arms = (results.arms[0], other, *results.arms[2:])
+    arrays = prediction_arrays(dataclasses.replace(results, arms=arms))
+    assert np.array_equal(arrays["matched.labels"], other.labels)
+    assert arrays["matched.predicted"].dtype == np.int16
+    assert arrays["matched.predicted"].max() == 200
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
+def test_a_study_can_be_recomputed_from_its_predictions(tmp_path, metric):
+    """Accuracy, tests, Holm's correction, power and verdicts, from the two files alone."""
+    rng = np.random.default_rng(11)
+    labels = rng.integers(0, 3, 200)
+    names = [f"arm {number}" for number in range(4)]
+    arms = []
+    for number, name in enumerate(names):
+        wrong = rng.random((9, 200)) < 0.1 + 0.04 * number
+        predicted = np.where(wrong, rng.integers(0, 3, (9, 200)), labels)
+        values = {
+            "accuracy": [accuracy_score(labels, row) for row in predicted],
+            "macro_f1": [f1_score(labels, row, average="macro") for row in predicted],
+            "roc_auc": rng.random(9).tolist(),
+        }
+        arm = factory.make_arm(rng, name, mean=0.8, seeds=9)
+        summary = summarise(np.array(values[metric]))
+        arms.append(
+            dataclasses.replace(
+                arm, test=values, predicted=predicted, labels=labels, summary=summary
+            )
+        )
+    made = factory.make_results(arms)
+    comparisons = compare_arms(arms, made.reference, metric=metric, level=0.95)
+    sentences = verdicts(arms, made.reference, comparisons, metric=metric, level=0.95)
+    write_reports(
+        dataclasses.replace(made, metric=metric, comparisons=comparisons, verdicts=sentences),
+        tmp_path,
+    )
+    study = json.loads((tmp_path / "study.json").read_text())
+    found = recompute(tmp_path)
+    assert list(found.verdicts) == study["verdicts"]
+    assert any("significantly lower" in sentence for sentence in found.verdicts)
+    for arm in study["arms"]:
+        assert found.test[arm["name"]]["accuracy"] == arm["test"]["accuracy"]
+        assert found.test[arm["name"]]["macro_f1"] == pytest.approx(arm["test"]["macro_f1"])
+        assert found.test[arm["name"]]["roc_auc"] == arm["test"]["roc_auc"]
+        assert found.summaries[arm["name"]].mean == pytest.approx(arm["summary"]["mean"])
+    for name, stored in study["comparisons"].items():
+        again = dataclasses.asdict(found.comparisons[name])
+        for key in ("mean", "permutation", "wilcoxon", "adjusted", "mcnemar", "detectable"):
+            assert again[key] == pytest.approx(stored[key], rel=1e-6)
+        # And by hand, from the arrays alone.
+        if metric == "accuracy":
+            with np.load(tmp_path / "predictions.npz") as arrays:
+                right = {
+                    key: (arrays[f"{key}.predicted"] == arrays["labels"]).sum(axis=1)
+                    for key in (name, study["reference"][name])
+                }
+            counts = right[name] - right[study["reference"][name]]
+            assert stored["counts"] == counts.tolist()
+            flips = np.array(list(itertools.product((1, -1), repeat=9)))
+            share = np.mean(np.abs(flips @ counts) >= abs(counts.sum()))
+            assert stored["permutation"] == share
 
 
 def _latex_rows(text):
@@ -270,9 +356,9 @@ def test_without_comparisons_everything_else_is_written(make, reason, tmp_path):
 def test_undefined_metrics_are_dashes_empty_cells_and_null(tmp_path):
     results = factory.undefined(factory.eight_arms(seeds=3))
     page = Page(write_reports(results, tmp_path).read_text(encoding="utf-8"))
-    assert page.row("matched", "—")[1:5] == ["—"] * 4
+    assert page.row("matched", "—")[1:4] == ["—"] * 3
     assert "nan" not in page.text.lower()
-    assert page.row("matched", "—", "—", "—", "—", "—")[10] == "— (0 : 0)"
+    assert page.row("matched", "—", "—", "—", "—")[9] == "— (0 : 0)"
     record = _read_csv(tmp_path / "arms.csv")[1]
     assert (record["mean"], record["t_low"], record["train_seconds"]) == ("", "", "")
     study = json.loads((tmp_path / "study.json").read_text())

@@ -316,7 +316,11 @@ def test_sixty_four_outputs_nine_arms_and_hostile_names(tmp_path):
 @pytest.mark.parametrize(
     ("errors", "conclusion"),
     [
-        (5, "No difference in accuracy was found; the interval is what these images leave open."),
+        (
+            5,
+            "The accuracies do not differ significantly, which does not show that they are equal: "
+            "the interval is what these images leave open.",
+        ),
         (12, "Its accuracy is lower by more than chance explains."),
     ],
 )

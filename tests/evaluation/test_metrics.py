@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from sklearn import metrics as sk
+from statsmodels.stats.proportion import proportion_confint
 
 from hqnn_jax.errors import DataError, TrainingError
 from hqnn_jax.evaluation.metrics import SCALAR_METRICS, compute_metrics, mean_over_seeds
@@ -117,11 +118,60 @@ def test_an_absent_class_has_defined_figures(predict):
     assert result["macro_f1"] == pytest.approx(mean_f1)
 
 
+def test_all_right_is_not_certain():
+    """32 of 32 were printed as 100.0 (100.0-100.0)."""
+    labels = np.arange(32) % 4
+    result = compute_metrics(np.eye(4)[labels], labels, NAMES, bootstrap_samples=100)
+    assert result["accuracy"] == 1.0
+    lower, upper = result["intervals"]["accuracy"]
+    assert (lower, upper) == pytest.approx((0.8928, 1.0), abs=5e-5)
+    assert result["interval_methods"]["accuracy"] == "Wilson"
+    assert result["interval_methods"]["macro_f1"] == "bootstrap"
+
+
+def test_intervals_of_proportions_are_those_of_statsmodels(imbalanced):
+    probabilities, labels = imbalanced
+    predicted = probabilities.argmax(axis=1)
+    result = compute_metrics(probabilities, labels, NAMES, bootstrap_samples=100)
+
+    def wilson(count, total):
+        return pytest.approx(proportion_confint(int(count), int(total), method="wilson"))
+
+    right = predicted == labels
+    assert result["intervals"]["accuracy"] == wilson(right.sum(), len(labels))
+    for c, entry in enumerate(result["per_class"]):
+        of_class, guessed = labels == c, predicted == c
+        assert entry["intervals"]["recall"] == wilson(right[of_class].sum(), of_class.sum())
+        assert entry["intervals"]["precision"] == wilson(right[guessed].sum(), guessed.sum())
+
+
+def test_a_class_that_a_resample_lacks_is_missing_and_not_wrong():
+    labels = np.repeat([0, 1, 2], [40, 40, 1])  # the last is in 63 of 100 resamples
+    result = compute_metrics(np.eye(3)[labels], labels, NAMES[:3], bootstrap_samples=400)
+    assert result["intervals"]["macro_f1"] == [1.0, 1.0]
+    assert result["per_class"][2]["intervals"]["f1"] == [1.0, 1.0]
+    assert result["per_class"][2]["intervals"]["recall"] == pytest.approx([0.2065, 1.0], abs=5e-5)
+
+
+def test_nothing_counted_has_no_interval_and_the_auc_says_its_classes(predict):
+    labels = np.repeat([0, 1, 3], [30, 20, 10])
+    probabilities = predict(np.random.default_rng(5), labels, 4)
+    probabilities[:, 2] = 0.0
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    result = compute_metrics(probabilities, labels, NAMES, bootstrap_samples=100)
+    absent = result["per_class"][2]["intervals"]
+    assert absent == {"precision": None, "recall": None, "f1": None}
+    assert result["roc_auc_classes"] == 3
+    assert result["intervals"]["macro_f1"][0] <= result["macro_f1"]
+    assert result["macro_f1"] <= result["intervals"]["macro_f1"][1]
+
+
 def test_a_single_class_leaves_auc_and_kappa_undefined():
     probabilities = np.tile([[0.3, 0.7]], (6, 1))
     result = compute_metrics(probabilities, np.ones(6, int), ["a", "b"], bootstrap_samples=100)
     assert result["accuracy"] == 1.0
     assert result["roc_auc"] is None
+    assert result["roc_auc_classes"] == 0
     assert result["cohen_kappa"] is None
     assert result["intervals"]["roc_auc"] is None
     assert result["intervals"]["cohen_kappa"] is None

@@ -106,6 +106,29 @@ def test_the_report_has_every_figure_and_loads_nothing(make_run):
     assert not re.search(r"https?://|@import|url\(", html)
 
 
+def test_every_interval_says_how_it_is_made_and_the_auc_its_classes(make_run):
+    run = make_run()
+    page = _page(write_report(run))
+    head = next(row for row in page.rows if row[:2] == ["Split", "Images"])
+    assert head[2:6] == ["AccuracyWilson", "Macro F1bootstrap", "Weighted F1bootstrap",
+                         "Cohen’s kappabootstrap"]  # fmt: skip
+    assert next(row for row in page.rows if row[:2] == ["Class", "Images"])[2:5] == [
+        "PrecisionWilson",
+        "RecallWilson",
+        "F1bootstrap",
+    ]
+    assert "test 3 of 3" in " ".join("".join(page.text).split())
+
+    # A run that was evaluated before had bootstrap intervals everywhere.
+    metrics = json.loads((run / "metrics.json").read_text())
+    for split in ("train", "validation", "test"):
+        del metrics[split]["interval_methods"], metrics[split]["roc_auc_classes"]
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    page = _page(write_report(run))
+    head = next(row for row in page.rows if row[:2] == ["Split", "Images"])
+    assert head[2] == "Accuracybootstrap"
+
+
 def test_headlines_are_mean_deviation_and_interval(make_run):
     run = make_run()
     test = json.loads((run / "metrics.json").read_text())["test"]
