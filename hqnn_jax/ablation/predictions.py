@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +39,7 @@ class Recomputed(NamedTuple):
     - `comparisons`, `verdicts`: as in `AblationResults`.
     """
 
-    test: Mapping[str, Mapping[str, list[float]]]
+    test: Mapping[str, Mapping[str, Sequence[float]]]
     summaries: Mapping[str, Summary]
     comparisons: Mapping[str, Comparison]
     verdicts: tuple[str, ...]
