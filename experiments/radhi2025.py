@@ -345,7 +345,11 @@ def _split_table(run: FinishedRun) -> Table:
         for split in reversed(SPLITS)
         for metric in PUBLISHED.figures[split]
     ]
-    return Table(("Split", "Metric", "Ours (%)", "95 % interval"), tuple(rows))
+    return Table(
+        ("Split", "Metric", "Ours (%)", "95 % interval"),
+        tuple(rows),
+        note="Intervals: Wilson’s for accuracy, the percentile bootstrap for all others.",
+    )
 
 
 def _class_table(run: FinishedRun, split: str) -> Table:

@@ -95,8 +95,9 @@ def accuracy_table(results: HardwareResults, record: Record) -> Table:
             (name, *_scores(entry, images), *_against_exact(entry, images))
             for name, entry in _rows(results, record)
         ),
-        note="In brackets: 95 % intervals; after p: the images that only this arm : only the "
-        "exact arm gets right. Difference: of the accuracies. Agreement: images with the same "
+        note="In brackets: 95 % intervals (Wilson’s for accuracy and agreement, the bootstrap for "
+        "macro F1, Newcombe’s for the difference); after p: the images that only this arm : only "
+        "the exact arm gets right. Difference: of the accuracies. Agreement: images with the same "
         "prediction, right or wrong.",
     )
 
