@@ -231,10 +231,12 @@ def percentile_interval(
 ) -> list[float] | None:
     """Return the central percentile interval `[lower, upper]` of a bootstrap distribution.
 
-    Undefined (NaN) resamples are left out; None where every resample is undefined.
+    Undefined (NaN) resamples are left out. None where every resample is undefined, and where all
+    are equal: a split without an error has only resamples without one, which says nothing about
+    other images.
     """
     defined = values[~np.isnan(values)]
-    if not defined.size:
+    if not defined.size or np.ptp(defined) == 0:
         return None
     tail = (1 - level) / 2
     lower, upper = np.quantile(defined, [tail, 1 - tail])

@@ -127,6 +127,10 @@ def test_all_right_is_not_certain():
     assert (lower, upper) == pytest.approx((0.8928, 1.0), abs=5e-5)
     assert result["interval_methods"]["accuracy"] == "Wilson"
     assert result["interval_methods"]["macro_f1"] == "bootstrap"
+    # Its resamples are all right too, so the bootstrap knows no bound.
+    for name in ("macro_f1", "weighted_f1", "cohen_kappa", "roc_auc"):
+        assert result[name] == 1.0
+        assert result["intervals"][name] is None
 
 
 def test_intervals_of_proportions_are_those_of_statsmodels(imbalanced):
@@ -148,9 +152,21 @@ def test_intervals_of_proportions_are_those_of_statsmodels(imbalanced):
 def test_a_class_that_a_resample_lacks_is_missing_and_not_wrong():
     labels = np.repeat([0, 1, 2], [40, 40, 1])  # the last is in 63 of 100 resamples
     result = compute_metrics(np.eye(3)[labels], labels, NAMES[:3], bootstrap_samples=400)
-    assert result["intervals"]["macro_f1"] == [1.0, 1.0]
-    assert result["per_class"][2]["intervals"]["f1"] == [1.0, 1.0]
+    # All resamples are equal; counted as 0, the class would have drawn the bound to 2/3.
+    assert result["intervals"]["macro_f1"] is None
+    assert result["per_class"][2]["intervals"]["f1"] is None
     assert result["per_class"][2]["intervals"]["recall"] == pytest.approx([0.2065, 1.0], abs=5e-5)
+
+
+def test_a_missing_class_does_not_widen_the_interval_of_the_others():
+    rng = np.random.default_rng(3)
+    labels = np.repeat([0, 1, 2], [60, 60, 1])
+    probabilities = np.eye(3)[np.where(rng.random(121) < 0.1, 1 - labels % 2, labels)]
+    probabilities[-1] = [0, 0, 1]
+    lower, _ = compute_metrics(probabilities, labels, NAMES[:3], bootstrap_samples=400)[
+        "intervals"
+    ]["macro_f1"]
+    assert lower > 0.8  # 0.93 in the mean; two thirds of that where the third class counted as 0
 
 
 def test_nothing_counted_has_no_interval_and_the_auc_says_its_classes(predict):
