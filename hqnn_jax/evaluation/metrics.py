@@ -158,10 +158,11 @@ def compute_metrics(
 
     The intervals describe the sampling of the images for this trained model, not the spread over
     seeds. Those of proportions (accuracy, precision, recall) are Wilson's, None where nothing is
-    counted (precision of a class that is never predicted); all others are percentile bootstraps,
-    in which a class that a resample lacks is left out of it, None where all resamples are equal
-    (as those of a split without an error). The calibration error of a resample is biased upwards (it is a mean of absolute values), so for a nearly calibrated model its
-    interval can lie above the estimate.
+    counted (precision of a class that is never predicted). All others are percentile bootstraps,
+    in which a class that a resample lacks is left out of it; None where all resamples are equal,
+    as those of a split without an error. The calibration error of a resample is biased upwards
+    (it is a mean of absolute values), so for a nearly calibrated model its interval can lie above
+    the estimate.
 
     **Arguments:**
 
