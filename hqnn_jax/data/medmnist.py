@@ -22,6 +22,7 @@ from hqnn_jax.data.medmnist_file import (
     download,
     medmnist_source,
     read_splits,
+    remove_unfinished_downloads,
 )
 from hqnn_jax.data.prepared import (
     Prepared,
@@ -144,6 +145,7 @@ def load_medmnist(
     remove_all_unfinished(prepared_dir)
     prepared = is_prepared(open_builder(make_builder, folder))
     if path.exists():
+        remove_unfinished_downloads(data_dir, source)
         check_md5(path, source)
     elif not prepared:
         download(source, data_dir, progress)

@@ -157,6 +157,13 @@ def download(source: MedMnistSource, data_dir: Path, progress: Progress | None =
     return target
 
 
+def remove_unfinished_downloads(data_dir: Path, source: MedMnistSource) -> None:
+    """Remove what killed downloads of a file have left, unless somebody downloads just now."""
+    if any(data_dir.glob(f".{source.file_name}.*.tmp")):
+        with contextlib.suppress(OSError, RunFolderError), locked(data_dir):
+            pass  # taking the lock removes them
+
+
 def _download(source: MedMnistSource, target: Path, progress: Progress | None) -> None:
     temporary = temporary_of(target)
     try:

@@ -20,7 +20,7 @@ from jaxtyping import Int32, UInt8
 from hqnn_jax.data.dataset import Progress
 from hqnn_jax.data.records import Images, RecordImages, images_per_read, read_examples
 from hqnn_jax.data.unfinished import remove_unfinished
-from hqnn_jax.errors import DataError, RunFolderError
+from hqnn_jax.errors import DataError, RunFolderError, printable
 from hqnn_jax.files import locked
 
 Builder = TypeVar("Builder", bound=tfds.core.GeneratorBasedBuilder)
@@ -84,6 +84,11 @@ def prepare(
         DataError: the cache folder cannot be written, or a prepared copy is damaged; and what the
             builder raises.
     """
+    if printable(str(folder)) != str(folder):
+        raise DataError(
+            f"{folder}: not UTF-8, and ArrayRecord opens no such files; set HQNN_CACHE_DIR to "
+            "another folder"
+        )
     builder = open_builder(make_builder, folder)
     if is_prepared(builder):
         return builder

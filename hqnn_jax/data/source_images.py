@@ -74,7 +74,7 @@ def find_landmarks(image: UInt8[np.ndarray, "height width 3"]) -> Landmarks:
     grey = np.asarray(PIL.Image.fromarray(image).convert("L"), np.float64) / 255
     try:
         sift.detect_and_extract(grey)
-    except RuntimeError:  # scikit-image, where there is none
+    except (RuntimeError, IndexError):  # scikit-image: there is none, or no room for one
         return Landmarks(np.zeros((0, 128), np.float32), np.zeros(0))
     shown = scipy.ndimage.binary_erosion(image.max(axis=-1) > _FILL, iterations=_FILL_MARGIN)
     rows, columns = sift.keypoints.T
@@ -194,14 +194,16 @@ def source_groups(
     kept = read_cached(path)
     if kept is not None and kept.shape == listing.labels.shape and kept.dtype == np.int64:
         return kept
-    landmarks = _all_landmarks(listing, progress)
-    groups = np.zeros(len(landmarks), np.int64)
+    groups = np.zeros(len(listing.files), np.int64)
+    done = 0
     for label in np.unique(listing.labels):
+        members = np.flatnonzero(listing.labels == label)
+        # Those of one class at a time: they take 40 kB an image.
+        landmarks = _landmarks_of(listing, members.tolist(), done, progress)
+        done += len(members)
         if progress is not None:
             progress("finding copies", int(label), len(listing.source.class_names))
-        members = np.flatnonzero(listing.labels == label)
-        found = group_copies([landmarks[k] for k in members])
-        groups[members] = groups.max() + 1 + found
+        groups[members] = groups.max() + 1 + group_copies(landmarks)
     try:
         write_cached(path, groups)
     except RunFolderError as error:
@@ -213,16 +215,19 @@ def source_groups(
     return groups
 
 
-def _all_landmarks(listing: Listing, progress: Progress | None) -> list[Landmarks]:
-    def landmarks(file: str) -> Landmarks:
-        return find_landmarks(
-            decode_image(listing.root / file, file_mode="RGB", resolution=None)[0]
-        )
+def _landmarks_of(
+    listing: Listing, numbers: Sequence[int], done: int, progress: Progress | None
+) -> list[Landmarks]:
+    """Return the landmarks of some files; `done` files were looked at before."""
+
+    def landmarks(number: int) -> Landmarks:
+        path = listing.root / listing.files[number]
+        return find_landmarks(decode_image(path, file_mode="RGB", resolution=None)[0])
 
     found: list[Landmarks] = []
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for start in range(0, len(listing.files), _FILES_AT_ONCE):
-            found += threads.map(landmarks, listing.files[start : start + _FILES_AT_ONCE])
+        for start in range(0, len(numbers), _FILES_AT_ONCE):
+            found += threads.map(landmarks, numbers[start : start + _FILES_AT_ONCE])
             if progress is not None:
-                progress("finding landmarks", len(found), len(listing.files))
+                progress("finding landmarks", done + len(found), len(listing.files))
     return found

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -145,6 +146,25 @@ def test_no_network_says_which_file_goes_where(published, folders):
     with _one_line_error(source.url, folders["data_dir"] / "tiny_4.npz", "download failed"):
         load_medmnist(source, **folders)
     assert not list(folders["data_dir"].iterdir())
+
+
+@pytest.mark.parametrize("file_present", [False, True])
+def test_what_a_killed_download_left_is_removed(published, folders, file_present):
+    source = _source(published)
+    (folders["data_dir"] / ".tiny_4.npz.0123abcd.tmp").write_bytes(b"half of it")
+    (folders["data_dir"] / ".other.tmp").write_bytes(b"somebody else's")
+    if file_present:
+        shutil.copy(published, folders["data_dir"] / "tiny_4.npz")
+    load_medmnist(source, **folders)
+    assert {path.name for path in folders["data_dir"].iterdir()} == {"tiny_4.npz", ".other.tmp"}
+
+
+def test_a_file_that_another_process_got_meanwhile_is_taken(published, folders):
+    source = _source(published)
+    download(source, folders["data_dir"])
+    published.unlink()
+    target = download(source, folders["data_dir"])
+    assert hashlib.md5(target.read_bytes()).hexdigest() == source.md5
 
 
 def test_a_download_with_the_wrong_md5_is_not_kept(published, folders):

@@ -208,6 +208,16 @@ def _try(load):
         return str(error), None
 
 
+def test_folders_whose_names_are_not_utf_8(make_set, tmp_path, monkeypatch):
+    data = tmp_path / os.fsdecode(b"caf\xe9")
+    make_set("medical_mnist", data_dir=data)
+    config = DatasetConfig(name="medical_mnist", data_dir=data, resolution=8)
+    assert len(load_pool(config)) == 30
+    monkeypatch.setenv("HQNN_CACHE_DIR", str(data))
+    with pytest.raises(DataError, match=r"caf\\udce9.*not UTF-8.*HQNN_CACHE_DIR"):
+        load_pool(config)
+
+
 def _damages(content):
     yield "emptied", b""
     yield "cut off", content[: len(content) // 2]
