@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hqnn_jax.ablation.file import load_ablation
@@ -87,6 +87,22 @@ VALUE = st.recursive(
 )
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.lists(TEXT.filter(str.isprintable), min_size=2, max_size=5, unique=True))
+@example(["8", "010"])
+def test_any_printable_names_of_classes_survive(tmp_path_factory, names):
+    path = tmp_path_factory.getbasetemp() / "names.yaml"
+    label_map = {name: (f"{name} {number}",) for number, name in enumerate(names)}
+    path.write_text(
+        dump_yaml({**BASE, "dataset": {"name": "pbc", "label_map": label_map}}), "utf-8"
+    )
+    config = load_config(path)
+    assert list(config.dataset.label_map.items()) == list(label_map.items())
+    path.write_text(config.to_yaml(), encoding="utf-8")
+    assert load_config(path) == config
+
+
+@settings(deadline=None)
 @given(st.dictionaries(TEXT | st.sampled_from(ODD), VALUE, max_size=5))
 @example({"yes": "yes", "Yes": True, "1e3": 1e3, "010": 10, "8": "010", "~": None, "<<": {"a": 1}})
 def test_whatever_is_written_is_read_again(data):
@@ -95,6 +111,7 @@ def test_whatever_is_written_is_read_again(data):
     assert repr(read) == repr(data)  # True is not 1, the order is kept
 
 
+@settings(deadline=None)
 @given(st.dictionaries(TEXT.filter(str.isprintable), st.just(1), max_size=5))
 def test_what_is_written_means_the_same_to_readers_of_yaml_1_1(data):
     assert yaml.safe_load(dump_yaml(data)) == data
@@ -219,12 +236,14 @@ def test_odd_documents_are_refused_in_one_line(text, expected):
     assert expected in refusal(text)
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("ab1:-?[]{},&*!|>'\"%@#\\xuU<= \n\t.~0e_"), max_size=40))
 def test_any_text_is_read_or_refused(text):
     with contextlib.suppress(ConfigurationError):
         parse_yaml(text, "file")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_refused_in_one_line(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "bytes.yaml"
