@@ -172,13 +172,21 @@ def build_circuit(config: CircuitConfig) -> Circuit:
         "num_layers": config.num_layers,
         **config.parts(),
     }
+    given = ", ".join(f"{key}={value}" for key, value in arguments.items())
     try:
         inspect.signature(factory).bind(**arguments)
         circuit = factory(**arguments)
     except (TypeError, ValueError, CircuitError) as error:
         raise ConfigurationError(
-            f"model.circuit: {config.name!r} does not accept "
-            f"{', '.join(f'{key}={value}' for key, value in arguments.items())}: {error}"
+            f"model.circuit: {config.name!r} does not accept {given}: {_one_line(error)}"
+        ) from error
+    except (Exception, SystemExit) as error:
+        if config.name in CIRCUITS:
+            raise
+        # Somebody else's code.
+        raise ConfigurationError(
+            f"model.circuit: {config.name!r} raised {type(error).__name__} for {given}: "
+            f"{_one_line(error)}; expected a circuit"
         ) from error
     if not isinstance(circuit, Circuit):
         raise ConfigurationError(
@@ -195,10 +203,25 @@ def _import_factory(name: str) -> Callable[..., Circuit]:
         factory = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigurationError(
-            f"model.circuit.name: cannot import {attribute!r} from {module!r}: {error}; expected "
-            "`package.module:function` importable from the current folder"
+            f"model.circuit.name: cannot import {attribute!r} from {module!r}: {_one_line(error)}; "
+            "expected `package.module:function` importable from the current folder"
         ) from error
+    # Somebody else's code.
+    except (Exception, SystemExit) as error:
+        raise ConfigurationError(
+            f"model.circuit.name: cannot import {attribute!r} from {module!r}: the module raised "
+            f"{type(error).__name__}: {_one_line(error)}; expected a module that can be imported"
+        ) from error
+    if not callable(factory):
+        raise ConfigurationError(
+            f"model.circuit.name: {attribute!r} in {module!r} is {type(factory).__name__}; "
+            "expected a function that returns a circuit"
+        )
     return factory
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
 
 
 def noise_model(config: NoiseConfig) -> NoiseModel | None:

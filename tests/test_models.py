@@ -192,6 +192,18 @@ def wrong(num_qubits, num_layers):
 
 def other_arguments(qubits):
     return None
+
+def raising(num_qubits, num_layers):
+    raise RuntimeError("boom\\nand more")
+
+def leaving(num_qubits, num_layers):
+    raise SystemExit(3)
+
+def leaving_later(num_qubits, num_layers):
+    return Circuit.from_function(lambda x, w: exit(4), num_qubits=num_qubits, num_features=0,
+                                 weights_shape=())
+
+constant = 5
 """
 
 
@@ -211,3 +223,40 @@ def test_own_circuit_by_import_path(tmp_path, monkeypatch):
     ]:
         with pytest.raises(ConfigurationError, match=text):
             build_circuit(CircuitConfig(name=name, num_qubits=3, num_layers=2))
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("raising", "'my_circuits:raising' raised RuntimeError for num_qubits=3.*: boom and more;"),
+        ("leaving", "'my_circuits:leaving' raised SystemExit for num_qubits=3, num_layers=2.*: 3;"),
+        ("leaving_later", "'my_circuits:leaving_later' raised SystemExit .*: 4;"),
+        ("constant", "'constant' in 'my_circuits' is int; expected a function"),
+    ],
+)
+def test_own_circuit_that_raises_or_exits(tmp_path, monkeypatch, function, message):
+    (tmp_path / "my_circuits.py").write_text(OWN_CIRCUIT)
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"my_circuits:{function}"
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        build_circuit(CircuitConfig(name=name, num_qubits=3, num_layers=2))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import sys\nsys.exit('bye')", "the module raised SystemExit: bye"),
+        ("raise RuntimeError('no\\ndevice')", "the module raised RuntimeError: no device"),
+        ("def mine(:\n", "the module raised SyntaxError: "),
+        ("mine = 1 / 0", "the module raised ZeroDivisionError: division by zero"),
+        ("import no_such_module", "No module named 'no_such_module'; expected `package"),
+    ],
+)
+def test_module_that_raises_or_exits(tmp_path, monkeypatch, source, message):
+    (tmp_path / "my_module_at_fault.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        build_circuit(CircuitConfig(name="my_module_at_fault:mine"))
+    assert "cannot import 'mine' from 'my_module_at_fault'" in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -161,7 +161,10 @@ class Circuit:
         def evaluate_batch(
             weights: ArrayLike, features: ArrayLike
         ) -> Float[Array, "batch outputs"]:
-            return evaluate(*self.checked_inputs(weights, features))
+            weights, features = self.checked_inputs(weights, features)
+            if not len(features):
+                return self.no_outputs(weights)
+            return evaluate(weights, features)
 
         return evaluate_batch
 
@@ -192,6 +195,10 @@ class Circuit:
             )
         dtype = jnp.result_type(weights, features, jnp.float32)
         return weights.astype(dtype), features.astype(dtype)
+
+    def no_outputs(self, weights: Float[Array, "..."]) -> Float[Array, "0 outputs"]:
+        """The outputs for an empty batch, which nothing is computed for."""
+        return jnp.zeros((0, self.num_outputs), weights.dtype)
 
     def to_sampler(
         self, shots: int

@@ -34,8 +34,12 @@ def fidelity_kernel(
 
     @jax.jit
     def kernel(weights: ArrayLike, left: ArrayLike, right: ArrayLike) -> Float[Array, "left right"]:
-        bras = states(*circuit.checked_inputs(weights, left))
-        kets = states(*circuit.checked_inputs(weights, right))
+        of_left = circuit.checked_inputs(weights, left)
+        of_right = circuit.checked_inputs(weights, right)
+        rows, columns = len(of_left[1]), len(of_right[1])
+        if not rows * columns:
+            return jnp.zeros((rows, columns), jnp.result_type(of_left[0], of_right[0]))
+        bras, kets = states(*of_left), states(*of_right)
         # Reduced precision (TF32) would leave a matrix that is not semidefinite.
         return jnp.abs(jnp.matmul(jnp.conj(bras), kets.T, precision="highest")) ** 2
 

@@ -69,8 +69,13 @@ class QiskitCircuit(NamedTuple):
             parameters that no gate uses are not in it.
 
         Raises:
-            CircuitError: the shapes do not fit.
+            CircuitError: the shapes do not fit, or a number is complex.
         """
+        if np.iscomplexobj(weights) or np.iscomplexobj(features):
+            raise CircuitError(
+                f"Circuit '{self.source.name}': weights or features are complex; expected real "
+                "numbers"
+            )
         trained, samples = np.asarray(weights, float), np.asarray(features, float)
         if trained.shape != self.source.weights_shape:
             raise CircuitError(

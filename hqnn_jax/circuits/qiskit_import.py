@@ -1,5 +1,6 @@
 """Import of a Qiskit circuit as a PennyLane quantum function."""
 
+import builtins
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -109,6 +110,10 @@ def from_qiskit(
             that SymPy cannot take over, or observables that do not fit; the message names it.
     """
     name = name or str(quantum_circuit.name)
+    if not quantum_circuit.num_qubits:
+        raise CircuitError(
+            f"Circuit '{name}': the Qiskit circuit has no qubits; expected one or more"
+        )
     feature_parameters = _parameters(quantum_circuit, features, "features")
     weight_parameters = _parameters(quantum_circuit, weights, "weights")
     inputs = (*feature_parameters, *weight_parameters)
@@ -240,7 +245,12 @@ def _compiled(
     symbolic = [to_sympy(expression, name) for expression in expressions]
     settings = {"fully_qualified_modules": False, "inline": True}
     symbols = [sympy.Symbol(parameter.name) for parameter in inputs]
-    return sympy.lambdify(symbols, symbolic, modules="jax", printer=_DoublePrinter(settings))
+    # Names of parameters are free. One that means something in the code written here is replaced;
+    # others stay, since the order of terms, and with it the last bits, follows the names.
+    clash = any(hasattr(jnp, p.name) or hasattr(builtins, p.name) for p in inputs)
+    return sympy.lambdify(
+        symbols, symbolic, modules="jax", printer=_DoublePrinter(settings), dummify=clash
+    )
 
 
 def _observable(observable: QiskitObservable, num_qubits: int, name: str) -> Any:

@@ -105,6 +105,8 @@ def sampler(
         key: Key, weights: ArrayLike, features: ArrayLike
     ) -> Float[Array, "batch outputs"]:
         weights, features = circuit.checked_inputs(weights, features)
+        if not len(features):
+            return circuit.no_outputs(weights)
         total = jnp.broadcast_to(
             jnp.asarray(constants, weights.dtype), (len(features), len(constants))
         )
@@ -137,6 +139,8 @@ def standard_errors(
     @jax.jit
     def deviation(weights: ArrayLike, features: ArrayLike) -> Float[Array, "batch outputs"]:
         weights, features = circuit.checked_inputs(weights, features)
+        if not len(features):
+            return circuit.no_outputs(weights)
         variance = jnp.zeros((len(features), circuit.num_outputs), weights.dtype)
         for probabilities, values in measurements:
             exact = probabilities(weights, features)

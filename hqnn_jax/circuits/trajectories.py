@@ -88,8 +88,10 @@ def build(
         key: PRNGKeyArray | UInt32[Array, "2"], weights: ArrayLike, features: ArrayLike
     ) -> Estimate:
         weights, features = circuit.checked_inputs(weights, features)
+        if not len(features):
+            return Estimate(circuit.no_outputs(weights), circuit.no_outputs(weights))
         angles = jax.vmap(circuit.angles, (0, None))(features, weights)
-        size = chunk or max(1, _AMPLITUDES // (2**circuit.num_qubits * max(1, len(features))))
+        size = chunk or max(1, _AMPLITUDES // (2**circuit.num_qubits * len(features)))
         num_chunks = -(-num_trajectories // size)
         size = -(-num_trajectories // num_chunks)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_chunks * size))

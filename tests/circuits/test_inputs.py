@@ -1,6 +1,9 @@
 """Numbers of other libraries are taken, and those of the wrong kind are refused by one line."""
 
+from functools import partial
+
 import jax
+import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pennylane as qml
@@ -17,6 +20,9 @@ from hqnn_jax.circuits import (
     thermal_relaxation,
     trajectories,
 )
+from hqnn_jax.circuits.engines import ENGINES
+from hqnn_jax.circuits.engines.chunking import in_chunks
+from hqnn_jax.circuits.kernels import fidelity_kernel
 from hqnn_jax.circuits.library import compose
 from hqnn_jax.circuits.library.ansatze import ANSATZE
 from hqnn_jax.circuits.library.embeddings import EMBEDDINGS
@@ -257,3 +263,64 @@ NO_NOISE = {
 @pytest.mark.parametrize("case", NO_NOISE)
 def test_parts_of_the_wrong_kind(unchecked, case):
     assert_refused(*NO_NOISE[case])
+
+
+def encoded(x, w):
+    for q in range(2):
+        qml.RY(x[q], q)
+    qml.CNOT([0, 1])
+    qml.RX(w[0], 1)
+    return [qml.expval(qml.Z(0)), qml.expval(qml.X(1) @ qml.Y(0)), qml.expval(qml.Y(1))]
+
+
+NOISE = NoiseModel(one_qubit=(depolarizing(0.1), amplitude_damping(0.2)))
+MESH = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("amplitudes",))
+# Each makes, of an ideal and of a noisy circuit, a function of weights and features.
+BATCHED = {
+    **{engine: lambda c, n, e=engine: c.to_jax(e) for engine in ENGINES},
+    "noisy": lambda c, n: n.to_jax(),
+    "sharded": lambda c, n: c.to_jax("statevector", mesh=MESH),
+    "chunks": lambda c, n: in_chunks(c.to_jax("statevector"), 2),
+    "sampler": lambda c, n: partial(c.to_sampler(10), jax.random.key(0)),
+    "noisy sampler": lambda c, n: partial(n.to_sampler(10), jax.random.key(0)),
+    "standard errors": lambda c, n: standard_errors(c, 10),
+    "trajectories": lambda c, n: (
+        lambda *inputs: sum(trajectories.build(n, 4)(jax.random.key(0), *inputs))
+    ),
+}
+
+
+@pytest.mark.parametrize("num_features", [0, 2])
+@pytest.mark.parametrize("kind", BATCHED)
+def test_empty_batches(kind, num_features):
+    """Value and gradients have the shapes that PennyLane's have, and are zero."""
+
+    def function(x, w):
+        return encoded(x if num_features else np.array([0.3, 0.4]), w)
+
+    circuit = Circuit.from_function(
+        function, num_qubits=2, num_features=num_features, weights_shape=(1,)
+    )
+    evaluate = BATCHED[kind](circuit, circuit.with_noise(NOISE))
+    weights, features = jnp.array([0.3]), jnp.zeros((0, num_features))
+    assert evaluate(weights, features).shape == (0, 3)
+    gradients = jax.grad(lambda w, x: jnp.sum(evaluate(w, x)), (0, 1))(weights, features)
+    np.testing.assert_array_equal(gradients[0], [0.0])
+    assert gradients[1].shape == (0, num_features)
+
+
+@pytest.mark.parametrize("rows", [(0, 3), (3, 0), (0, 0)])
+def test_empty_kernels(rows):
+    circuit = Circuit.from_function(encoded, num_qubits=2, num_features=2, weights_shape=(1,))
+    left, right = (jnp.ones((count, 2)) for count in rows)
+    assert fidelity_kernel(circuit)(jnp.array([0.3]), left, right).shape == rows
+
+
+@pytest.mark.parametrize("inputs", ["weights", "features"])
+@pytest.mark.parametrize("kind", ["auto", "pennylane", "sampler", "noisy", "trajectories"])
+def test_complex_inputs(kind, inputs):
+    circuit = Circuit.from_function(encoded, num_qubits=2, num_features=2, weights_shape=(1,))
+    evaluate = BATCHED[kind](circuit, circuit.with_noise(NOISE))
+    weights, features = jnp.array([0.3]), jnp.ones((3, 2))
+    given = (weights + 0j, features) if inputs == "weights" else (weights, features + 0j)
+    assert_refused(lambda: evaluate(*given), f"'encoded': {inputs} are complex .complex64.; exp")

@@ -9,7 +9,14 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Gate, Parameter, ParameterVector
 from qiskit.circuit.library import PauliEvolutionGate, RZXGate, UGate, XGate
 from qiskit.circuit.library import get_standard_gate_name_mapping as standard_gates
-from qiskit.quantum_info import Operator, Pauli, SparsePauliOp, random_clifford, random_unitary
+from qiskit.quantum_info import (
+    Operator,
+    Pauli,
+    SparsePauliOp,
+    Statevector,
+    random_clifford,
+    random_unitary,
+)
 
 from hqnn_jax.circuits import Circuit
 from hqnn_jax.circuits.qiskit_import import from_qiskit
@@ -152,3 +159,31 @@ def test_import_refuses_parameters_and_observables_that_do_not_fit():
     for coefficient in (1j, np.array([a])):
         with pytest.raises(CircuitError, match="expected real numbers"):
             from_qiskit(circuit, SparsePauliOp("ZZ", coefficient), features=[a, b])
+
+
+# Names that mean something in SymPy, in JAX, in Python, or nothing anywhere.
+NAMES = ["cos", "exp", "log", "abs", "x", "sign", "arcsin", "array", "E", "I", "pi", "S", "lambda",
+         "None", "float", "jax", "x y", "θ[0]", "2*x", ""]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_of_a_parameter(name):
+    first, second = Parameter(name), Parameter("tan" if name == "x" else "sqrt")
+    circuit = QuantumCircuit(2)
+    circuit.rx(2 * first + second.cos() + first.arcsin(), 0)
+    circuit.ry((first * second).exp() + second.sin(), 1)
+    circuit.rz((first + second).abs() + (first**0.5 + 1).log() + first.sign() * second.tan(), 0)
+    circuit.cx(0, 1)
+    circuit.h(0)
+    bound = circuit.assign_parameters({first: 0.4, second: 0.7})
+    expected = Statevector(bound).expectation_value(SparsePauliOp("ZX")).real
+    imported = from_qiskit(circuit, "ZX", features=[first], weights=[second])
+    with jax.enable_x64(True):
+        found = imported.to_jax("statevector")(np.array([0.7]), np.array([[0.4]]))
+    np.testing.assert_allclose(found, [[expected]], atol=1e-9)
+
+
+@pytest.mark.parametrize("observables", ["", [""], "Z"])
+def test_import_refuses_a_circuit_without_qubits(observables):
+    with pytest.raises(CircuitError, match="'bad': the Qiskit circuit has no qubits"):
+        from_qiskit(QuantumCircuit(0, name="bad"), observables)
