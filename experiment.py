@@ -7,9 +7,9 @@ import functools
 import inspect
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -41,7 +41,6 @@ from hqnn_jax.memory import keep_large_buffers
 from hqnn_jax.progress import Progress
 
 if TYPE_CHECKING:
-    from hqnn_jax.evaluation.finished_run import FinishedRun
     from hqnn_jax.run_folder import RunFolder
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
@@ -81,14 +80,15 @@ def run_command(
         name = config.resolve().parent.name if config.name == "config.yaml" else config.stem
         out = Path("runs") / f"{name}-{now}"
     from experiments.reports import write_run_report
+    from hqnn_jax.files import locked
     from hqnn_jax.run import train
     from hqnn_jax.run_folder import RunFolder
 
     folder = RunFolder(out)
-    with stopped_at_once(lambda: _how_to_go_on(folder)):
+    with stopped_at_once(lambda: _how_to_go_on(folder)), locked(out):
         train(settings, folder, resume=resume, progress=Progress())
-        write_run_report(folder.path, settings)
-    _print_summary(folder.path)
+        write_run_report(out, settings)
+    _print_summary(out)
 
 
 def _how_to_go_on(folder: RunFolder) -> str:
@@ -112,40 +112,49 @@ def evaluate_command(
 ) -> None:
     """Evaluate the stored checkpoints of a finished run again, also on other datasets."""
     from experiments.reports import write_run_report
-    from hqnn_jax.evaluation.finished_run import load_run
+    from hqnn_jax.evaluation.stored_metrics import read_metrics
+    from hqnn_jax.files import locked
     from hqnn_jax.further_evaluation import load_others
     from hqnn_jax.run import evaluate
     from hqnn_jax.run_folder import RunFolder
     from hqnn_jax.stages import Stages
     from hqnn_jax.study import Study
 
-    finished = load_run(run)
-    settings = _evaluated_again(finished, data_dir, cross or [])
+    folder = RunFolder(run)
+    # Predictions are made anew, and so may be missing or damaged.
+    metrics = read_metrics(folder)
+    settings = _evaluated_again(folder, metrics, data_dir, cross or [])
     progress = Progress()
-    study = Study.load(settings, progress)
-    evaluate(
-        Stages(study, progress),
-        RunFolder(run),
-        progress=progress,
-        compile_seconds=finished.metrics["time"]["compile_s"],
-        others=load_others(study, progress),
-    )
-    write_run_report(run, settings)
+    with locked(run):
+        for note in folder.note_environment("evaluate"):
+            progress.line(note)
+        study = Study.load(settings, progress)
+        evaluate(
+            Stages(study, progress),
+            folder,
+            progress=progress,
+            compile_seconds=metrics["time"]["compile_s"],
+            others=load_others(study, progress),
+        )
+        write_run_report(run, settings)
     _print_summary(run)
 
 
-def _evaluated_again(finished: FinishedRun, data_dir: Path | None, cross: Sequence[Path]) -> Config:
+def _evaluated_again(
+    folder: RunFolder, metrics: Mapping[str, Any], data_dir: Path | None, cross: Sequence[Path]
+) -> Config:
     """Return the configuration of a finished run with all other datasets it is evaluated on."""
     from hqnn_jax.evaluation.cross_dataset import stored_configs, without_repetition
 
+    config = load_config(folder.config)
     others = without_repetition(
         [
-            *finished.config.evaluation.cross_datasets,
-            *stored_configs(finished.metrics, str(finished.files.metrics)),
+            *config.evaluation.cross_datasets,
+            *stored_configs(metrics, str(folder.metrics)),
             *(load_section(path, [], CrossDatasetConfig) for path in cross),
         ]
     )
-    dataset = finished.config.dataset
+    dataset = config.dataset
     if data_dir is not None:
         moved = {"data_dir": data_dir}
         dataset = dataset.model_copy(update=moved)
@@ -153,8 +162,8 @@ def _evaluated_again(finished: FinishedRun, data_dir: Path | None, cross: Sequen
             other.model_copy(update={"dataset": other.dataset.model_copy(update=moved)})
             for other in others
         )
-    evaluation = finished.config.evaluation.model_copy(update={"cross_datasets": others})
-    return finished.config.model_copy(update={"dataset": dataset, "evaluation": evaluation})
+    evaluation = config.evaluation.model_copy(update={"cross_datasets": others})
+    return config.model_copy(update={"dataset": dataset, "evaluation": evaluation})
 
 
 @command("report", help=command_help.REPORT_HELP)
@@ -168,11 +177,14 @@ def report_command(
     from experiments.reports import write_run_report
     from hqnn_jax.evaluation.finished_run import load_run
     from hqnn_jax.evaluation.report import compare_runs
+    from hqnn_jax.files import locked
 
     if len(runs) > 1:
         print(compare_runs(runs, out))
         return
-    print(write_run_report(runs[0], load_run(runs[0]).config))
+    config = load_run(runs[0]).config
+    with locked(runs[0]):
+        print(write_run_report(runs[0], config))
 
 
 @command("paper", help=command_help.PAPER_HELP)
@@ -368,9 +380,10 @@ def list_command() -> None:
 
 
 def _print_summary(path: Path) -> None:
-    from hqnn_jax.evaluation.finished_run import load_run
+    from hqnn_jax.evaluation.stored_metrics import read_metrics
+    from hqnn_jax.run_folder import RunFolder
 
-    metrics = load_run(path).metrics
+    metrics = read_metrics(RunFolder(path))
     for split in ("train", "validation", "test"):
         accuracy, macro_f1 = metrics[split]["accuracy"], metrics[split]["macro_f1"]
         low, high = metrics[split]["intervals"]["accuracy"]

@@ -258,7 +258,7 @@ def _unreadable(
     path: Path, problem: Exception, error: type[HqnnError], advice: str, where: str = ""
 ) -> HqnnError:
     reason = " ".join(str(problem).split())[:200] or type(problem).__name__
-    return error(f"{path}: {where}cannot be read ({reason}); {advice}")
+    return error(f"{path}: cannot be read ({where}{reason}); {advice}")
 
 
 @contextlib.contextmanager
@@ -266,42 +266,47 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a folder for this process, and remove what killed processes have left half-written.
 
     The folder is made where there is none, and removed again if it stays empty. The operating
-    system releases the lock when a process dies, however it dies. Reading needs no lock.
+    system releases the lock when a process dies, however it dies. A thread may hold a folder
+    more than once. Reading needs no lock.
 
     **Arguments:**
 
     - `folder`: the folder; folders in it are not held.
     - `wait`: wait until it is free.
 
-    **Raises:** `RunFolderError` if another process holds the folder, or it cannot be made or
-    written to.
+    **Raises:** `RunFolderError` if another process or thread holds the folder, or it cannot be made
+    or written to.
     """
-    lock = filelock.FileLock(folder / _LOCK)
-    try:
-        new = not folder.exists()
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(blocking=wait)
-        remove_temporaries(folder)
-    except filelock.Timeout as error:
-        raise RunFolderError(
-            f"{folder}: another process is working in this folder; wait for it or choose another "
-            "--out"
-        ) from error
-    except OSError as error:
-        lock.release()
-        raise RunFolderError(
-            f"{folder}: cannot create the folder or write to it: {error.strerror or error}; choose "
-            "a writable --out"
-        ) from error
-    try:
+    lock = filelock.FileLock(folder / _LOCK, is_singleton=True)
+    outermost = not lock.is_locked
+    with contextlib.ExitStack() as held:
+        try:
+            new = not folder.exists()
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(lock.acquire(blocking=wait))
+            if outermost:
+                remove_temporaries(folder)
+        except filelock.Timeout as error:
+            raise RunFolderError(
+                f"{folder}: another process is working in this folder; wait for it or choose "
+                "another --out"
+            ) from error
+        except OSError as error:
+            raise RunFolderError(
+                f"{folder}: cannot create the folder or write to it: {error.strerror or error}; "
+                "choose a writable --out"
+            ) from error
+        if outermost:
+            held.callback(_remove_lock, folder, new)
         yield
-    finally:
-        # Whoever waits for the file that is gone sees that it is, and makes a new one.
-        with contextlib.suppress(OSError):
-            (folder / _LOCK).unlink()
-            if new:
-                folder.rmdir()
-        lock.release()
+
+
+def _remove_lock(folder: Path, new: bool) -> None:
+    # Whoever waits for the file that is gone sees that it is, and makes a new one.
+    with contextlib.suppress(OSError):
+        (folder / _LOCK).unlink()
+        if new:
+            folder.rmdir()
 
 
 def remove_temporaries(folder: Path) -> None:

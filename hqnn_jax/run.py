@@ -13,7 +13,7 @@ from hqnn_jax.data.dataset import SPLIT_NAMES
 from hqnn_jax.errors import CheckpointError
 from hqnn_jax.evaluation.cross_dataset import OtherDataset, Trained
 from hqnn_jax.evaluation.metrics import compute_metrics, mean_over_seeds
-from hqnn_jax.files import write_arrays, write_json
+from hqnn_jax.files import locked, write_arrays, write_json
 from hqnn_jax.further_evaluation import FurtherEvaluation, load_others
 from hqnn_jax.progress import Progress
 from hqnn_jax.run_folder import RunFolder
@@ -34,14 +34,25 @@ def train(config: Config, folder: RunFolder, *, resume: bool, progress: Progress
     **Arguments:**
 
     - `config`: the validated configuration.
-    - `folder`: where everything is written; see `RunFolder.prepare`.
+    - `folder`: where everything is written; see `RunFolder.prepare`. It is held for this process.
     - `resume`: go on in a folder with an unfinished run; the result is bitwise that of a run
-      that was never stopped.
+      that was never stopped, on as many cores of the same kind. Nothing is done to a finished one
+      that lacks its report only.
     - `progress`: where progress is shown.
 
     **Raises:** `HqnnError` of the kind that fits; what was already saved stays.
     """
-    folder.prepare(config, resume=resume)
+    with locked(folder.path):
+        if resume and folder.lacks_report():
+            folder.require_same(config)
+            progress.line(f"{folder.path}: the run has finished; only its report is missing")
+            return
+        for note in folder.prepare(config, resume=resume):
+            progress.line(note)
+        _train(config, folder, progress)
+
+
+def _train(config: Config, folder: RunFolder, progress: Progress) -> None:
     study = Study.load(config, progress)
     write_json(folder.splits, study.dataset.split_record())
     _, variables = study.initial_model(config.seed)
@@ -102,8 +113,9 @@ def evaluate(
 ) -> None:
     """Evaluate the chosen checkpoint of every seed, also on `others` (see `load_others`).
 
-    Writes `predictions.npz`, `metrics.json`, `explanations.npz` and one `cross_NAME.npz` for each
-    other dataset. This is the only place where the test split is read.
+    The folder is to be held, see `files.locked`. Writes `predictions.npz`, `metrics.json`,
+    `explanations.npz` and one `cross_NAME.npz` for each other dataset. This is the only place where
+    the test split is read.
     """
     study = stages.study
     config = study.config

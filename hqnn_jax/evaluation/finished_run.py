@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import zipfile
-from collections.abc import Callable, Mapping
+import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Integer, UInt8
@@ -16,37 +14,10 @@ from jaxtyping import Float, Int, Integer, UInt8
 from hqnn_jax.config import Config
 from hqnn_jax.config_loading import load_config
 from hqnn_jax.errors import RunFolderError
-from hqnn_jax.evaluation.metrics import SCALAR_METRICS
 from hqnn_jax.evaluation.published import SPLITS
+from hqnn_jax.evaluation.stored_metrics import read_metrics
+from hqnn_jax.files import read_arrays, read_bytes, read_json
 from hqnn_jax.run_folder import RunFolder
-
-_Content = TypeVar("_Content")
-_SECTIONS = (*SPLITS, "parameters", "time", "seeds", "dataset")
-_SPLIT_KEYS = (*SCALAR_METRICS, "per_class", "confusion_matrix", "intervals")
-_KEYS = {
-    **dict.fromkeys(SPLITS, _SPLIT_KEYS),
-    "parameters": ("backbone", "circuit", "classical", "total"),
-    "time": ("compile_s", "train_s", "epoch_s"),
-    "dataset": (
-        "name",
-        "synthetic",
-        "class_names",
-        "counts",
-        "fingerprint",
-        "shared_images",
-        "licence",
-        "citation",
-    ),
-}
-_SEED_KEYS = ("seed", *SPLITS, "time", "best_epoch")
-_HISTORY_KEYS = (
-    "seed",
-    "epoch",
-    "train_loss",
-    "train_accuracy",
-    "validation_loss",
-    "validation_accuracy",
-)
 
 
 @dataclass(frozen=True)
@@ -135,101 +106,74 @@ def load_run(path: Path) -> FinishedRun:
     **Raises:** `RunFolderError` when `path` is no such folder, the run has not finished, or a file
     is missing, damaged or lacks an entry; `ConfigurationError` for an unusable `config.yaml`.
     """
-    if not path.is_dir():
-        raise RunFolderError(f"{path}: no such folder; expected the folder of a finished run")
     files = RunFolder(path)
-    metrics = _read(files.metrics, _read_json)
-    if not isinstance(metrics, dict) or metrics.get("status") != "finished":
-        raise RunFolderError(
-            f"{files.metrics}: the run is not finished; let it end or resume it first"
-        )
-    _check_metrics(files.metrics, metrics)
-    config_text = _read(files.config, lambda file: file.read_text(encoding="utf-8"))
-    predictions = _read(files.predictions, _read_predictions)
-    _check_predictions(files.predictions, predictions, metrics)
+    metrics = read_metrics(files)
+    again = f"`python -m experiment evaluate {path}` writes it anew"
+    text = read_bytes(files.config, RunFolderError, "expected the folder of a finished run")
     return FinishedRun(
         files=files,
         config=load_config(files.config),
-        config_text=config_text,
+        config_text=text.decode(errors="replace"),
         metrics=metrics,
-        history=_read(files.history, _read_history),
-        predictions=predictions,
+        history=tuple(files.read_history(finished=True)),
+        predictions=_read_predictions(files.predictions, metrics, again),
         explanations=(
-            _read(files.explanations, _read_explanations) if files.explanations.exists() else None
+            _read_explanations(files.explanations, metrics, again)
+            if files.explanations.exists()
+            else None
         ),
-        environment=_read(files.environment, _read_json),
+        environment=read_json(files.environment, RunFolderError, again),
     )
 
 
-def _read(file: Path, reader: Callable[[Path], _Content]) -> _Content:
-    try:
-        return reader(file)
-    except FileNotFoundError as error:
-        raise RunFolderError(
-            f"{file}: missing; expected the folder of a finished run, or run it again"
-        ) from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())
-        raise RunFolderError(f"{file}: cannot be read ({reason}); run it again") from error
-
-
-def _read_json(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8"))
-
-
-def _read_history(file: Path) -> tuple[Mapping[str, Any], ...]:
-    history = tuple(json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
-    for number, line in enumerate(history, start=1):
-        missing = [key for key in _HISTORY_KEYS if key not in line]
-        if missing:
-            raise ValueError(f"line {number} lacks {', '.join(missing)}")
-    return history
-
-
-def _read_predictions(file: Path) -> Predictions:
-    with np.load(file, allow_pickle=False) as arrays:
-        return Predictions(
-            seeds=arrays["seeds"],
-            probabilities={split: arrays[f"{split}_probabilities"] for split in SPLITS},
-            labels={split: arrays[f"{split}_labels"] for split in SPLITS},
-            sample_images=arrays["sample_images"],
-            sample_indices=arrays["sample_indices"],
-        )
-
-
-def _read_explanations(file: Path) -> StoredExplanations:
-    with np.load(file, allow_pickle=False) as arrays:
-        names = [field.name for field in dataclasses.fields(StoredExplanations)]
-        explanations = StoredExplanations(**{name: arrays[name] for name in names})
-    lengths = {name: len(getattr(explanations, name)) for name in names}
-    if len(set(lengths.values())) != 1:
-        raise ValueError(f"expected one number of images, got {lengths}")
-    return explanations
-
-
-def _check_keys(where: str, found: Any, expected: tuple[str, ...]) -> None:
-    missing = [key for key in expected if not isinstance(found, dict) or key not in found]
-    if missing:
-        raise RunFolderError(f"{where}: lacks {', '.join(missing)}; run it again")
-
-
-def _check_metrics(file: Path, metrics: Mapping[str, Any]) -> None:
-    _check_keys(str(file), metrics, _SECTIONS)
-    for section, keys in _KEYS.items():
-        _check_keys(f"{file}: {section}", metrics[section], keys)
-    if not metrics["seeds"]:
-        raise RunFolderError(f"{file}: seeds: expected at least one seed; run it again")
-    for entry in metrics["seeds"]:
-        _check_keys(f"{file}: seeds", entry, _SEED_KEYS)
-
-
-def _check_predictions(file: Path, predictions: Predictions, metrics: Mapping[str, Any]) -> None:
+def _read_predictions(file: Path, metrics: Mapping[str, Any], advice: str) -> Predictions:
+    expected: dict[str, Any] = {
+        "seeds": Int[np.ndarray, " seeds"],
+        "sample_images": UInt8[np.ndarray, "images height width channels"],
+        "sample_indices": Int[np.ndarray, " images"],
+    }
+    for split in SPLITS:
+        expected[f"{split}_probabilities"] = Float[np.ndarray, f"seeds {split}_images classes"]
+        expected[f"{split}_labels"] = Int[np.ndarray, f" {split}_images"]
+    arrays = read_arrays(file, RunFolderError, advice, expected)
     num_classes = len(metrics["dataset"]["class_names"])
     for split in SPLITS:
-        shape = (len(metrics["seeds"]), len(predictions.labels[split]), num_classes)
-        found = predictions.probabilities[split].shape
-        if found != shape:
+        labels, probabilities = arrays[f"{split}_labels"], arrays[f"{split}_probabilities"]
+        shape = (len(metrics["seeds"]), len(labels), num_classes)
+        if probabilities.shape != shape:
             raise RunFolderError(
                 f"{file}: {split}_probabilities: expected shape {shape} (seeds, samples, classes) "
-                f"as metrics.json has them, got {found}; run it again"
+                f"as metrics.json has them, got {probabilities.shape}; {advice}"
             )
+        # A NaN is in no range.
+        if not np.all((probabilities >= 0) & (probabilities <= 1 + 1e-3)):
+            raise RunFolderError(
+                f"{file}: {split}_probabilities: expected probabilities, not all of them are; "
+                f"{advice}"
+            )
+        _require_below(file, f"{split}_labels", labels, num_classes, advice)
+    _require_below(file, "sample_indices", arrays["sample_indices"], len(labels), advice)
+    return Predictions(
+        seeds=arrays["seeds"],
+        probabilities={split: arrays[f"{split}_probabilities"] for split in SPLITS},
+        labels={split: arrays[f"{split}_labels"] for split in SPLITS},
+        sample_images=arrays["sample_images"],
+        sample_indices=arrays["sample_indices"],
+    )
+
+
+def _read_explanations(file: Path, metrics: Mapping[str, Any], advice: str) -> StoredExplanations:
+    expected = typing.get_type_hints(StoredExplanations)
+    arrays = read_arrays(file, RunFolderError, advice, expected)
+    for name in ("labels", "predicted"):
+        num_classes = len(metrics["dataset"]["class_names"])
+        _require_below(file, name, arrays[name], num_classes, advice)
+    return StoredExplanations(**{name: arrays[name] for name in expected})
+
+
+def _require_below(file: Path, name: str, values: np.ndarray, bound: int, advice: str) -> None:
+    outside = values[(values < 0) | (values >= bound)]
+    if outside.size:
+        raise RunFolderError(
+            f"{file}: {name}: expected numbers from 0 to {bound - 1}, got {outside[0]}; {advice}"
+        )
