@@ -6,7 +6,6 @@ rest of its model is needed, and the folder may have been moved.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,10 @@ import orbax.checkpoint as ocp
 from hqnn_jax.config import PRETRAINED_NAMES, BackboneConfig, Config
 from hqnn_jax.config_loading import load_config
 from hqnn_jax.errors import PretrainedWeightsError, RunFolderError
+from hqnn_jax.files import read_json
 from hqnn_jax.models import Variables
 from hqnn_jax.run_folder import RunFolder
-from hqnn_jax.training.checkpoints import Checkpoints
+from hqnn_jax.training.checkpoints import Checkpoints, changed_leaves
 
 _SAME = ("name", "image_size", "normalisation")
 """Settings without which the same weights give other features."""
@@ -141,17 +141,14 @@ def _finished_config(run: Path) -> Config:
             f"{run}: holds no run (no config.yaml); model.backbone.from_run expects the folder of "
             "a finished run"
         )
-    try:
-        finished = json.loads(files.metrics.read_text(encoding="utf-8"))["status"] == "finished"
-    except FileNotFoundError:
-        finished = False
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise RunFolderError(f"{files.metrics}: cannot be read ({reason}); run it again") from error
+    finished = False
+    if files.metrics.exists():
+        advice = f"delete it, then evaluate the run again with {files.how_to_resume()}"
+        finished = read_json(files.metrics, RunFolderError, advice).get("status") == "finished"
     if not finished:
         raise RunFolderError(
-            f"{run}: the run has not finished; end it with `python -m experiment run "
-            f"{files.config} --out {run} --resume` before its backbone is taken"
+            f"{run}: the run has not finished; end it with {files.how_to_resume()} before its "
+            "backbone is taken"
         )
     return load_config(files.config)
 
@@ -224,9 +221,15 @@ def _read_leaves(state: Path, names: set[str]) -> dict[str, np.ndarray]:
                     {name: stored[name] for name in how}, restore_args=how, partial_restore=True
                 ),
             )
-            return leaves
     except Exception as error:  # Orbax and TensorStore raise many kinds for damaged files.
         raise _unreadable(state.parent, error) from error
+    changed = changed_leaves(state.parent, leaves)
+    if changed:
+        raise RunFolderError(
+            f"{state.parent}: cannot read the checkpoint: {changed[0]} is not what was written; "
+            "run it again"
+        )
+    return leaves
 
 
 def _unreadable(path: Path, error: Exception) -> RunFolderError:

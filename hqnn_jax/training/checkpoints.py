@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import hashlib
 import math
 import shutil
 import time
@@ -13,11 +13,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from hqnn_jax.config_loading import first_difference
 from hqnn_jax.errors import CheckpointError
+from hqnn_jax.files import read_json
+from hqnn_jax.training.orbax_noise import silence_orbax
 from hqnn_jax.training.state import TrainState
 
 _Rank = tuple[float, float, float]
@@ -46,8 +49,7 @@ class Checkpoints:
         self._interval = interval
         self._written = -math.inf
         self._waiting: dict[int, tuple[TrainState, dict[str, float]]] = {}
-        # What Orbax logs as an error is also raised, and becomes one line for the user.
-        logging.getLogger("absl").setLevel(logging.CRITICAL)
+        silence_orbax()
         self._folder = folder
         self._description = description
         self._manager = ocp.CheckpointManager(
@@ -67,6 +69,22 @@ class Checkpoints:
                 enable_async_checkpointing=False,
             ),
         )
+        try:
+            self._check_metrics()
+        except CheckpointError:
+            self._manager.close()
+            raise
+
+    def _check_metrics(self) -> None:
+        """Check what the best checkpoint is chosen by; those of mid-epoch have none."""
+        for step in self._manager.all_steps():
+            path = self._folder / str(step) / "metrics" / "metrics"
+            if path.parent.exists():
+                advice = f"delete the folder {step} to go on from an earlier checkpoint"
+                found = read_json(path, CheckpointError, advice)
+                for name in ("validation_accuracy", "validation_loss"):
+                    if not isinstance(found.get(name), int | float):
+                        raise CheckpointError(f"{path}: lacks {name}; {advice}")
 
     def __enter__(self) -> Checkpoints:
         """Return self."""
@@ -134,6 +152,7 @@ class Checkpoints:
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(arrays),
                     description=ocp.args.JsonSave(self._description),
+                    digests=ocp.args.JsonSave(_digests(arrays)),
                 ),
                 metrics=metrics,
             )
@@ -173,22 +192,25 @@ class Checkpoints:
                 step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
             )["state"]
         except Exception as error:  # Orbax and TensorStore raise many kinds for damaged files.
-            raise CheckpointError(
-                f"{self._folder / str(step)}: cannot read the checkpoint: {_one_line(error)}; "
-                "delete that folder to go on from an earlier one"
-            ) from error
+            raise self._unreadable(step, _one_line(error)) from error
+        changed = changed_leaves(self._folder / str(step), restored)
+        if changed:
+            raise self._unreadable(step, f"{changed[0]} is not what was written")
         return _from_storable(restored, like)
+
+    def _unreadable(self, step: int, reason: str) -> CheckpointError:
+        return CheckpointError(
+            f"{self._folder / str(step)}: cannot read the checkpoint: {reason}; delete that folder "
+            "to go on from an earlier one"
+        )
 
     def _check_description(self, step: int) -> None:
         try:
             stored = self._manager.restore(
                 step, args=ocp.args.Composite(description=ocp.args.JsonRestore())
             )["description"]
-        except Exception as error:
-            raise CheckpointError(
-                f"{self._folder / str(step)}: cannot read the checkpoint: {_one_line(error)}; "
-                "delete that folder to go on from an earlier one"
-            ) from error
+        except Exception as error:  # As above.
+            raise self._unreadable(step, _one_line(error)) from error
         difference = first_difference(stored, self._description)
         if difference is not None:
             key, old, new = difference
@@ -197,6 +219,32 @@ class Checkpoints:
                 f"{key} is {old!r} there, {new!r} here; resume with the stored config.yaml, or "
                 "choose another --out"
             )
+
+
+def changed_leaves(checkpoint: Path, leaves: Mapping[str, Any]) -> list[str]:
+    """Return which leaves of a checkpoint are not those that were written.
+
+    TensorStore checks its index, not the numbers: a flipped bit gives other weights.
+
+    **Arguments:**
+
+    - `checkpoint`: folder of one step; those of earlier versions have no digests to compare with.
+    - `leaves`: arrays by the names in the checkpoint, all of them or some.
+
+    **Raises:** `CheckpointError` if the digests cannot be read.
+    """
+    path = checkpoint / "digests" / "metadata"
+    if not path.parent.exists():
+        return []
+    written = read_json(path, CheckpointError, "delete the folder of this checkpoint")
+    return [name for name, digest in _digests(leaves).items() if written.get(name) != digest]
+
+
+def _digests(arrays: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        name: hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+        for name, array in arrays.items()
+    }
 
 
 def _storable(state: TrainState) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from jaxtyping import Float32, UInt8
 
 from hqnn_jax.config import BackboneConfig
 from hqnn_jax.data.records import Images, RecordImages, chunks
-from hqnn_jax.files import cache_dir, write_atomically
+from hqnn_jax.files import cache_dir, read_cached, write_cached
 from hqnn_jax.models import Model, Variables
 from hqnn_jax.progress import Progress
 from hqnn_jax.training.prediction import Predictor
@@ -43,8 +42,8 @@ def backbone_features(
     - `splits`: images by split name.
     - `batch_size`: images per compiled batch.
 
-    The key hashes the weights, the configuration and the images; a damaged cache file is
-    computed anew.
+    The key hashes the weights, the configuration and the images; a cache file that is damaged, or
+    was written by an earlier version without a checksum, is computed anew.
     """
     folder = cache_dir() / "features"
     weights = _digest_tree(variables)
@@ -64,7 +63,9 @@ def backbone_features(
                     )
             with progress.task(f"features of the {name} images", len(images)) as advance:
                 cached = predictor(variables, images, advance)
-            _write(path, cached)
+            # What cannot be believed later is not worth keeping.
+            if _plausible(cached, len(images)):
+                write_cached(path, cached)
         else:
             progress.line(f"features of the {name} images: read from the cache")
         features[name] = cached
@@ -93,18 +94,19 @@ def _key(weights: str, preprocessing: Preprocessing, config: BackboneConfig, ima
 
 
 def _read(path: Path, num_images: int, progress: Progress) -> np.ndarray | None:
-    if not path.exists():
-        return None
-    try:
-        features = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        progress.line(f"{path}: damaged feature cache ({error}); computing the features anew")
-        return None
-    return features if len(features) == num_images else None
+    """Return cached features, None where there are none that can be believed."""
+    features = read_cached(path)
+    if features is not None and _plausible(features, num_images):
+        return features
+    if path.exists():
+        progress.line(f"{path}: damaged feature cache; computing the features anew")
+    return None
 
 
-def _write(path: Path, features: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    np.save(buffer, features, allow_pickle=False)
-    write_atomically(path, buffer.getvalue())
+def _plausible(features: np.ndarray, num_images: int) -> bool:
+    return (
+        features.ndim == 2
+        and len(features) == num_images
+        and features.dtype == np.float32
+        and bool(np.isfinite(features).all())
+    )

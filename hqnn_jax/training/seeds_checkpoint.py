@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from hqnn_jax.files import locked, write_atomically
+from hqnn_jax.errors import RunFolderError
+from hqnn_jax.files import locked, read_arrays, write_atomically
 
 _INTERVAL_SECONDS = 30.0
 """Less is not worth a write, and no more is lost by a kill."""
@@ -55,13 +55,14 @@ class SeedsCheckpoint:
         """
         own, structure = jax.tree.flatten(like)
         try:
-            with np.load(self._path, allow_pickle=False) as stored:
-                notes: dict[str, Any] = json.loads(str(stored["notes"]))
-                leaves = [stored[str(number)] for number in range(len(own))]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            stored = read_arrays(self._path, RunFolderError, "")
+            notes = json.loads(str(stored["notes"]))
+            leaves = [stored[str(number)] for number in range(len(own))]
+        except (RunFolderError, ValueError, KeyError, RecursionError):
             return None
-        if any(
-            leaf.shape != _plain(template).shape for leaf, template in zip(leaves, own, strict=True)
+        if not isinstance(notes, dict) or any(
+            (leaf.shape, leaf.dtype) != (_plain(template).shape, _plain(template).dtype)
+            for leaf, template in zip(leaves, own, strict=True)
         ):
             return None
         restored = [_like(leaf, template) for leaf, template in zip(leaves, own, strict=True)]
