@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from huggingface_hub import hf_hub_download
 
@@ -40,6 +41,8 @@ _WEIGHTS_FILE = "model.safetensors"
 _CONFIG_FILE = "config.json"
 _HUB_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _MAX_LISTED = 8
+# PyTorch's and Keras' names.
+_VARIANCES = ("running_var", "moving_variance")
 
 
 def pretrained_source(name: str, pretrained: str) -> str:
@@ -93,7 +96,7 @@ def load_pretrained(module: nnx.Module, source: str | Path) -> ImageNormalizatio
     with open_checkpoint(file) as checkpoint:
         layout = _detect(checkpoint.shapes, layouts) or layouts[0]
         matches = _match(module, layout, checkpoint, source)
-        values = [_value(checkpoint, variable, origin) for variable, origin in matches]
+        values = [_value(checkpoint, variable, origin, source) for variable, origin in matches]
     stated = _statement(file, checkpoint.metadata)
     refusal = layout.adapt(module, stated.architecture)
     if refusal is not None:
@@ -194,13 +197,33 @@ def _match(
     return matches
 
 
-def _value(checkpoint: CheckpointFile, variable: Any, origin: Source) -> jnp.ndarray:
+def _value(
+    checkpoint: CheckpointFile, variable: Any, origin: Source, source: str | Path
+) -> jnp.ndarray:
     """The value of a variable, in its dtype.
 
     Arranged on the host: on the device every shape would compile its own transposition.
     """
-    tensors = [checkpoint.read(name).astype(variable.dtype) for name in origin.shapes]
+    tensors = []
+    for name in origin.shapes:
+        tensor = checkpoint.read(name).astype(variable.dtype)
+        wrong = implausible(name, tensor)
+        if wrong is not None:
+            raise PretrainedWeightsError(f"{source}: {name}: {wrong}; download the weights again")
+        tensors.append(tensor)
     return jnp.asarray(origin.convert(*tensors))
+
+
+def implausible(name: str, tensor: np.ndarray) -> str | None:
+    """Why no training leaves such a tensor; None if one may.
+
+    A variance of zero is that of a channel that is always off, unless all are.
+    """
+    if not np.isfinite(tensor.astype(np.float32)).all():
+        return "has values that are not finite"
+    if name.endswith(_VARIANCES) and ((tensor < 0).any() or not tensor.any()):
+        return "is no variance: negative somewhere, or zero everywhere"
+    return None
 
 
 class _Statement(NamedTuple):
@@ -226,10 +249,16 @@ def _statement(file: Path, metadata: Mapping[str, str]) -> _Statement:
         else:
             return _Statement(None, metadata.get("architecture"))
         normalization = ImageNormalization(tuple(map(float, mean)), tuple(map(float, std)))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if len(normalization.mean) != len(normalization.std):
+            raise ValueError(f"{len(mean)} means and {len(std)} deviations")
+        if not np.isfinite((*normalization.mean, *normalization.std)).all():
+            raise ValueError("not finite")
+        if min(normalization.std, default=0) <= 0:
+            raise ValueError(f"a deviation of {min(normalization.std, default=0):g}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PretrainedWeightsError(
             f"{where}: mean and std cannot be read ({one_line(error)}); expected JSON lists "
-            "of one number per channel, repair or remove the entry"
+            "of one number per channel, deviations above 0; repair or remove the entry"
         ) from error
     return _Statement(normalization, architecture)
 

@@ -70,6 +70,8 @@ def tensors():
         shape = shape[[3, 2, 0, 1]] if value.ndim == 4 else shape[::-1]
         name = timm_name(path)
         checkpoint[name] = generator.normal(size=shape).astype(np.float32)
+        if path[-1] == "var":
+            checkpoint[name] = np.abs(checkpoint[name])
     return checkpoint
 
 
@@ -256,6 +258,50 @@ def test_normalization_comes_from_the_file_else_from_the_publisher(tmp_path, ten
     assert normalization(stated) == ImageNormalization((0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
     file = write(tmp_path, tensors, {"mean": "0.5", "std": "[1, 2, 3]"})
     assert "mean and std cannot be read" in refusal(backbone, file)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("blocks.1.0.conv_pw.weight", np.nan, "has values that are not finite"),
+        ("bn2.running_mean", np.inf, "has values that are not finite"),
+        ("bn2.running_var", -1.0, "is no variance"),
+        ("bn2.running_var", None, "is no variance"),
+    ],
+)
+def test_weights_no_training_leaves_are_refused_by_name(
+    tmp_path, tensors, backbone, name, value, reason
+):
+    changed = tensors[name].copy()
+    changed.flat[1 if value is not None else slice(None)] = value or 0.0
+    message = refusal(backbone, write(tmp_path, tensors | {name: changed}))
+    assert f"{name}: {reason}" in message
+
+
+def test_a_channel_that_is_always_off_is_accepted(tmp_path, tensors, backbone):
+    variance = tensors["bn2.running_var"].copy()
+    variance[3] = 0.0
+    load_pretrained(backbone, write(tmp_path, tensors | {"bn2.running_var": variance}))
+    assert backbone.head_norm.var[...][3] == 0
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "reason"),
+    [
+        ("[0, 0, 0]", "[1, 0, 1]", "a deviation of 0"),
+        ("[0, 0, 0]", "[1, -1, 1]", "a deviation of -1"),
+        ("[0, NaN, 0]", "[1, 1, 1]", "not finite"),
+        ("[0, 0, 0]", "[1, Infinity, 1]", "not finite"),
+        ("[0, 0, 0]", "[1]", "3 means and 1 deviations"),
+        ("[]", "[]", "a deviation of 0"),
+        ("[" * 100_000, "[]", "recursion"),
+    ],
+)
+def test_a_normalisation_that_is_none_is_refused(tmp_path, backbone, mean, std, reason):
+    file = write(tmp_path, {"conv_stem.weight": np.ones(3)}, {"mean": mean, "std": std})
+    with pytest.raises(PretrainedWeightsError, match=reason) as caught:
+        pretrained_normalization(file)
+    assert "weights.safetensors: mean and std cannot be read" in str(caught.value)
 
 
 def test_images_are_normalised_as_the_loaded_weights_expect(tmp_path, tensors):

@@ -1,5 +1,7 @@
 """Checkpoints: exact, atomic, the last and the best, and only for their own configuration."""
 
+import asyncio
+import gc
 import shutil
 from types import SimpleNamespace
 
@@ -9,6 +11,7 @@ import pytest
 
 from hqnn_jax.errors import CheckpointError
 from hqnn_jax.training.checkpoints import Checkpoints
+from hqnn_jax.training.orbax_noise import silence_orbax
 from tests.training.conftest import assert_same
 
 DESCRIPTION = {"training": {"epochs": 3, "batch_size": 16}, "seed": 0}
@@ -107,6 +110,85 @@ def test_damaged_checkpoint_is_one_line(small_study, tmp_path):
     ):
         checkpoints.restore(4, state)
     assert "\n" not in str(caught.value)
+
+
+def halved(content):
+    return content[: len(content) // 2]
+
+
+def with_a_flipped_bit(content):
+    # Before the middle: there, the arrays' file is not yet text of the index.
+    position = len(content) // 3
+    return content[:position] + bytes([content[position] ^ 16]) + content[position + 1 :]
+
+
+def test_a_damaged_checkpoint_is_never_believed_and_one_line(small_study, tmp_path, capfd):
+    state, saved = small_study().state, tmp_path / "saved"
+    with Checkpoints(saved, DESCRIPTION) as checkpoints:
+        checkpoints.save(at_step(state, 4), scores(0.5, 1.0))
+    refused = 0
+    for path in sorted(path for path in saved.rglob("*") if path.is_file()):
+        for damage in (halved, with_a_flipped_bit) if path.stat().st_size else ():
+            folder = tmp_path / "damaged"
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(saved, folder)
+            damaged = folder / path.relative_to(saved)
+            damaged.write_bytes(damage(damaged.read_bytes()))
+            try:
+                with Checkpoints(folder, DESCRIPTION) as checkpoints:
+                    step = checkpoints.best_step()
+                    restored = None if step is None else checkpoints.restore(step, state)
+            except CheckpointError as error:
+                refused += "\n" not in str(error)
+            else:
+                # Without its metadata it is one that was never completed.
+                if restored is not None:
+                    assert_same(restored, at_step(state, 4))
+    assert refused > 10
+    gc.collect()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_checkpoints_of_earlier_versions_have_no_digests(small_study, tmp_path):
+    state = small_study().state
+    with Checkpoints(tmp_path / "c", DESCRIPTION) as checkpoints:
+        checkpoints.save(at_step(state, 4), scores(0.5, 1.0))
+    shutil.rmtree(tmp_path / "c" / "4" / "digests")
+    with Checkpoints(tmp_path / "c", DESCRIPTION) as checkpoints:
+        assert_same(checkpoints.restore(4, state), at_step(state, 4))
+
+
+ABANDONED = """
+async def waiting():
+    await asyncio.sleep(1)
+
+async def failing():
+    raise OSError("damaged")
+
+async def gathered():
+    tasks = [asyncio.ensure_future(c()) for c in (failing, failing, waiting)]
+    await asyncio.sleep(0.01)
+    tasks[0].exception()
+
+loop = asyncio.new_event_loop()
+loop.run_until_complete(gathered())
+loop.close()
+"""
+
+
+def abandon_tasks(file):
+    exec(compile(ABANDONED, file, "exec"), {"asyncio": asyncio})
+    gc.collect()
+
+
+def test_only_abandoned_tasks_of_orbax_are_silent(capfd):
+    silence_orbax()
+    abandon_tasks("/site-packages/orbax/checkpoint/serialization.py")
+    assert capfd.readouterr().err == ""
+    abandon_tasks("/site-packages/others/checkpoint.py")
+    err = capfd.readouterr().err
+    assert "never retrieved" in err
+    assert "was destroyed but it is pending" in err
 
 
 def test_half_written_checkpoint_is_ignored_and_removed(small_study, tmp_path):

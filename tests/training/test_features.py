@@ -1,11 +1,14 @@
 """The cache of frozen features: read when nothing changed, never when something did."""
 
+import io
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from hqnn_jax.config import BackboneConfig
+from hqnn_jax.files import write_cached
 from hqnn_jax.models import Model, build_backbone
 from hqnn_jax.progress import Progress
 from hqnn_jax.training.features import backbone_features
@@ -79,13 +82,61 @@ def test_other_weights_images_or_settings_are_computed_anew(extract):
     assert sum("read from the cache" in line for line in lines) == 1  # train is unchanged
 
 
-def test_a_damaged_cache_file_is_replaced(extract, tmp_path):
+def truncated(content):
+    return content[:100]
+
+
+def one_exponent_bit_flipped(content):
+    # The last float before the checksum.
+    position = len(content) - 33
+    return content[:position] + bytes([content[position] ^ 0x20]) + content[position + 1 :]
+
+
+def all_of_them_zero(content):
+    replaced = io.BytesIO()
+    np.save(replaced, np.zeros_like(np.load(io.BytesIO(content))))
+    return replaced.getvalue()
+
+
+def of_an_earlier_version(content):
+    return content[:-32]
+
+
+@pytest.mark.parametrize(
+    "damage", [truncated, one_exponent_bit_flipped, all_of_them_zero, of_an_earlier_version]
+)
+def test_a_damaged_cache_file_is_replaced(extract, tmp_path, damage):
     features, _, _, _ = extract()
     for path in (tmp_path / "features").iterdir():
-        path.write_bytes(path.read_bytes()[:100])
+        path.write_bytes(damage(path.read_bytes()))
     again, computed, _, lines = extract()
     assert computed
     assert sum("damaged feature cache" in line for line in lines) == 2
     for name in IMAGES:
         np.testing.assert_array_equal(again[name], features[name])
     assert not extract()[1]
+
+
+@pytest.mark.parametrize(
+    "others",
+    [np.zeros((5, 4), np.float64), np.zeros((4, 4), np.float32), np.zeros(5, np.float32),
+     np.full((5, 4), np.nan, np.float32)],
+)  # fmt: skip
+def test_other_arrays_are_no_features_although_their_checksum_is_right(extract, tmp_path, others):
+    features, _, _, _ = extract()
+    for path in (tmp_path / "features").iterdir():
+        write_cached(path, others)
+    again, computed, _, _ = extract()
+    assert computed
+    for name in IMAGES:
+        np.testing.assert_array_equal(again[name], features[name])
+    assert not extract()[1]
+
+
+def test_leftovers_of_killed_processes_are_removed(extract, tmp_path):
+    (tmp_path / "features").mkdir()
+    leftover = tmp_path / "features" / ".a.npy.0123abcd.tmp"
+    leftover.touch()
+    extract()
+    assert not leftover.exists()
+    assert len(list((tmp_path / "features").iterdir())) == len(IMAGES)
