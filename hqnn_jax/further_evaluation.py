@@ -65,9 +65,9 @@ class FurtherEvaluation:
 
         Half of the images are wrongly classified, as far as there are such.
         """
-        self.folder.explanations.unlink(missing_ok=True)
         test, count = self.study.dataset.test, self.study.config.evaluation.explained_images
         if count == 0:
+            self.folder.explanations.unlink(missing_ok=True)
             return
         model = self.trained[0]
         predicted = probabilities.argmax(axis=1)

@@ -3,16 +3,21 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import experiment
+from hqnn_jax.files import locked
+from hqnn_jax.run_folder import usable_cores
 
 ROOT = Path(experiment.__file__).parent
 SMALL = """
@@ -262,6 +267,92 @@ def test_a_stopped_run_resumes_to_the_same_result(how, command, small, tmp_path)
     assert_same_predictions(out, tmp_path / "whole")
     records = [json.loads(x)["epoch"] for x in (out / "history.jsonl").read_text().splitlines()]
     assert records == list(range(1, 41))
+
+
+def test_two_runs_never_share_a_folder(command, small, tmp_path):
+    small.write_text(SMALL.replace("epochs: 3", "epochs: 1000"))
+    out = tmp_path / "run"
+    process = start(small, out, tmp_path)
+    try:
+        wait_for_epochs(process, out, 1)
+        before = sorted(path for path in out.rglob("*") if "checkpoints" not in str(path))
+        for arguments in (
+            ("run", small, "--out", out),
+            ("run", small, "--out", out, "--resume"),
+        ):
+            result = command(*arguments)
+            assert_one_error(result, 1, str(out), "another process is working in this folder")
+        for name in ("evaluate", "report"):
+            assert_one_error(command(name, out), 1, "metrics.json", "has not finished")
+        assert sorted(p for p in out.rglob("*") if "checkpoints" not in str(p)) == before
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_evaluate_and_report_wait_for_nobody(finished, command):
+    run, _ = finished
+    with ThreadPoolExecutor(1) as pool, ExitStack() as held:
+        pool.submit(held.enter_context, locked(run)).result()
+        for name in ("evaluate", "report"):
+            assert_one_error(command(name, run), 1, str(run), "another process is working")
+        pool.submit(held.close).result()
+    assert not (run / ".lock").exists()
+
+
+def test_a_run_that_lacks_its_report_gets_it(finished, command, small, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished[0], run)
+    (run / "report.html").unlink()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    again = ("run", run / "config.yaml", "--out", run)
+    assert_one_error(command(*again), 1, "finished run", "report, which is missing", "--resume")
+    result = command(*again, "training.epochs=9", "--resume")
+    assert_one_error(result, 1, "training.epochs is 3 there, 9 here")
+    code, _, err = command(*again, "--resume")
+    assert code == 0, err
+    assert "report.html" in {path.name for path in run.iterdir()}
+    after = {path: path.read_bytes() for path in before}
+    assert after == before
+
+
+def test_evaluate_repairs_what_it_makes(finished, command, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished[0], run)
+    for name in ("predictions.npz", "explanations.npz", "environment.json"):
+        content = (run / name).read_bytes()
+        (run / name).write_bytes(content[: len(content) // 2])
+        assert_one_error(command("report", run), 1, name, "cannot be read", "experiment evaluate")
+        code, _, err = command("evaluate", run)
+        assert code == 0, err
+    assert_same_predictions(run, finished[0])
+
+
+def test_a_run_on_other_hardware_is_told_and_noted(finished, command, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished[0], run)
+    path = run / "environment.json"
+    begun = json.loads(path.read_text())
+    begun["usable_cores"] = 77
+    begun["versions"]["jax"] = "0.0.1"
+    path.write_text(json.dumps(begun))
+    here = usable_cores()
+    code, _, err = command("evaluate", run)
+    assert code == 0, err
+    assert f"usable_cores 77 there, {here} here" in err
+    assert "versions.jax 0.0.1 there" in err
+    (run / "metrics.json").unlink()
+    code, _, err = command("run", run / "config.yaml", "--out", run, "--resume")
+    assert code == 0, err
+    assert f"usable_cores 77 there, {here} here" in err
+    noted = json.loads(path.read_text())
+    assert {key: noted[key] for key in begun} == begun
+    assert [(entry["command"], entry["usable_cores"]) for entry in noted["later"]] == [
+        ("evaluate", here),
+        ("resume", here),
+    ]
+    assert "usable_cores" in (run / "report.html").read_text()
 
 
 def test_resuming_with_another_configuration_is_refused(command, small, tmp_path):

@@ -1,0 +1,154 @@
+"""Killed at any write, a command goes on to the same result when it is given again."""
+
+import contextlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import experiment
+
+TINY = """
+dataset:
+  name: synthetic_cells
+  resolution: 28
+  synthetic: {train_images: 32, validation_images: 16, test_images: 16}
+model:
+  backbone: {name: five_layer_cnn, image_size: 16}
+  processor: {widths: [4]}
+  circuit: {name: radhi2025, num_qubits: 2, num_layers: 1}
+training: {epochs: 2, batch_size: 16}
+evaluation: {bootstrap_samples: 100, explained_images: 2}
+"""
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+class KilledError(BaseException):
+    """What a killed process does next: nothing."""
+
+
+class Killer:
+    """Ends everything at the k-th change of a file in a folder.
+
+    From there on all changes fail, so that no cleaning up is done either, as after SIGKILL.
+    """
+
+    def __init__(self):
+        self.folder, self.at, self.count = None, 0, 0
+        sys.addaudithook(self._hook)
+
+    def _hook(self, event, arguments):
+        if self.folder is None or not self._changes(event, arguments):
+            return
+        self.count += 1
+        if self.at and self.count >= self.at:
+            raise KilledError
+
+    def _changes(self, event, arguments):
+        if event == "open":
+            path, mode, flags = arguments
+            if not (flags & WRITING if mode is None else set(mode) & set("wxa+")):
+                return False
+        elif event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir"):
+            path = arguments[0]
+        else:
+            return False
+        return not isinstance(path, int) and os.fsdecode(path).startswith(str(self.folder))
+
+    @contextlib.contextmanager
+    def killing(self, folder, at):
+        """Kill at the `at`-th change in the block; 0 only counts them."""
+        self.folder, self.at, self.count = folder, at, 0
+        try:
+            yield
+        finally:
+            self.folder = None
+
+
+@pytest.fixture(scope="module")
+def killer():
+    return Killer()
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path):
+    """Return `command(*arguments) -> (exit code, standard error)`."""
+    monkeypatch.setenv("HQNN_CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "tiny.yaml").write_text(TINY)
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["experiment", *map(str, arguments)])
+        try:
+            code = experiment.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        return code, capsys.readouterr().err
+
+    return command
+
+
+@pytest.fixture
+def whole(command, killer, tmp_path):
+    """A run that was never stopped, and the number of changes it makes."""
+    with killer.killing(tmp_path / "whole", 0):
+        code, err = command("run", tmp_path / "tiny.yaml", "--out", tmp_path / "whole")
+    assert code == 0, err
+    return tmp_path / "whole", killer.count
+
+
+def check_same(folder: Path, whole: Path) -> None:
+    names = {
+        kind: {p.relative_to(run).as_posix() for p in run.rglob("*") if "/d/" not in p.as_posix()}
+        for kind, run in (("found", folder), ("expected", whole))
+    }
+    # A process killed at its very end leaves its lock.
+    assert names["found"] - {".lock"} == names["expected"]
+    for name in ("predictions.npz", "explanations.npz"):
+        with np.load(folder / name) as found, np.load(whole / name) as expected:
+            for key in expected:
+                np.testing.assert_array_equal(found[key], expected[key], err_msg=f"{name} {key}")
+
+
+def some(count: int, all_of_them: bool) -> list[int]:
+    """Return at which of `count` changes to kill: the first and last ones, and some between."""
+    if all_of_them:
+        return list(range(1, count + 1))
+    return sorted({1, 2, 4, 6, count // 3, count // 2, count - 4, count - 2, count - 1})
+
+
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_run_killed_at_any_write_goes_on(command, killer, whole, tmp_path, every):
+    expected, count = whole
+    arguments = ("run", tmp_path / "tiny.yaml", "--out", tmp_path / "run")
+    assert count > 40
+    for at in some(count, every):
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        with killer.killing(tmp_path / "run", at), pytest.raises(KilledError):
+            command(*arguments)
+        code, err = command(*arguments)
+        if code != 0 and "--resume" in err:
+            code, err = command(*arguments, "--resume")
+        assert code == 0 or (at == count and "holds a finished run" in err), (at, err)
+        check_same(tmp_path / "run", expected)
+
+
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_an_evaluation_killed_at_any_write_goes_on(command, killer, whole, tmp_path, every):
+    expected, _ = whole
+    folder = tmp_path / "run"
+    shutil.copytree(expected, folder)
+    with killer.killing(folder, 0):
+        assert command("evaluate", folder)[0] == 0
+    count = killer.count
+    assert count > 8
+    for at in list(range(1, count + 1)) if every else [2, count // 2, count - 1]:
+        with killer.killing(folder, at), pytest.raises(KilledError):
+            command("evaluate", folder)
+        # What is there in between can be seen.
+        assert command("report", folder)[0] == 0
+        code, err = command("evaluate", folder)
+        assert code == 0, (at, err)
+        check_same(folder, expected)
