@@ -52,6 +52,7 @@ class Checkpoints:
         silence_orbax()
         self._folder = folder
         self._description = description
+        self._check_metrics()
         self._manager = ocp.CheckpointManager(
             folder.resolve(),
             options=ocp.CheckpointManagerOptions(
@@ -69,22 +70,16 @@ class Checkpoints:
                 enable_async_checkpointing=False,
             ),
         )
-        try:
-            self._check_metrics()
-        except CheckpointError:
-            self._manager.close()
-            raise
 
     def _check_metrics(self) -> None:
         """Check what the best checkpoint is chosen by; those of mid-epoch have none."""
-        for step in self._manager.all_steps():
-            path = self._folder / str(step) / "metrics" / "metrics"
-            if path.parent.exists():
-                advice = f"delete the folder {step} to go on from an earlier checkpoint"
-                found = read_json(path, CheckpointError, advice)
-                for name in ("validation_accuracy", "validation_loss"):
-                    if not isinstance(found.get(name), int | float):
-                        raise CheckpointError(f"{path}: lacks {name}; {advice}")
+        for path in self._folder.glob("[0-9]*/metrics/metrics"):
+            step = path.parent.parent.name
+            advice = f"delete the folder {step} to go on from an earlier checkpoint"
+            found = read_json(path, CheckpointError, advice)
+            for name in ("validation_accuracy", "validation_loss"):
+                if not isinstance(found.get(name), int | float):
+                    raise CheckpointError(f"{path}: lacks {name}; {advice}")
 
     def __enter__(self) -> Checkpoints:
         """Return self."""
