@@ -220,8 +220,13 @@ def write_cached(path: Path, array: np.ndarray) -> None:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     content = buffer.getvalue()
-    with locked(path.parent, wait=True):
-        write_atomically(path, content + hashlib.sha256(content).digest())
+    try:
+        with locked(path.parent, wait=True):
+            write_atomically(path, content + hashlib.sha256(content).digest())
+    except RunFolderError as error:
+        raise RunFolderError(
+            f"{error}; HQNN_CACHE_DIR names the folder of derived files"
+        ) from error
 
 
 def read_cached(path: Path) -> np.ndarray | None:

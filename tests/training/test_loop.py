@@ -8,7 +8,7 @@ import pytest
 
 from hqnn_jax.errors import TrainingError
 from hqnn_jax.progress import Progress
-from hqnn_jax.run_folder import RunFolder
+from hqnn_jax.run_folder import HISTORY_FIGURES, RunFolder
 from hqnn_jax.training import loop
 from hqnn_jax.training.checkpoints import Checkpoints
 from hqnn_jax.training.loop import Interrupted, compile_program, fit
@@ -120,7 +120,8 @@ def test_an_epoch_without_its_checkpoint_is_trained_and_recorded_again(small_stu
 
 def test_another_seed_keeps_its_records(small_study, tmp_path):
     run = Run(small_study(**OPTIONS), tmp_path / "run")
-    run.folder.append_history({"seed": 3, "epoch": 9})
+    figures = dict.fromkeys(HISTORY_FIGURES, 0.5)
+    run.folder.append_history({**figures, "seed": 3, "epoch": 9})
     run()
     assert [r["seed"] for r in run.history()].count(3) == 1
 
