@@ -116,7 +116,7 @@ def some(count: int, all_of_them: bool) -> list[int]:
     """Return at which of `count` changes to kill: the first and last ones, and some between."""
     if all_of_them:
         return list(range(1, count + 1))
-    return sorted({1, 2, 4, 6, count // 3, count // 2, count - 4, count - 2, count - 1})
+    return [2, 5, count // 2, count - 2]
 
 
 @pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -144,7 +144,7 @@ def test_an_evaluation_killed_at_any_write_goes_on(command, killer, whole, tmp_p
         assert command("evaluate", folder)[0] == 0
     count = killer.count
     assert count > 8
-    for at in list(range(1, count + 1)) if every else [2, count // 2, count - 1]:
+    for at in list(range(1, count + 1)) if every else [count // 2]:
         with killer.killing(folder, at), pytest.raises(KilledError):
             command("evaluate", folder)
         # What is there in between can be seen.
