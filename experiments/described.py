@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 
 import jax
 from flax import nnx
 
-from hqnn_jax.config import Config, MlpConfig, ModelConfig
+from hqnn_jax.config import Config, DatasetConfig, MlpConfig, ModelConfig
 from hqnn_jax.config.model import CIRCUIT_MIDDLES
 from hqnn_jax.config.training import AugmentationConfig
 from hqnn_jax.controls import MatchedLayer
@@ -15,6 +16,26 @@ from hqnn_jax.evaluation.document import Table
 from hqnn_jax.middles import build_circuit
 
 ARROW = " → "
+_TRAINED_CIRCUITS = tuple(name for name in CIRCUIT_MIDDLES if name != "frozen")
+
+
+def describe_data(dataset: DatasetConfig) -> str:
+    """Return which images a run has, in which classes, and how they are divided."""
+    split = dataset.split
+    parts = [f"{dataset.name} at {dataset.resolution} px"]
+    if dataset.positive_labels is not None:
+        parts.append(f"labels {', '.join(map(str, dataset.positive_labels))} against the rest")
+    if dataset.label_map is not None:
+        parts.append("classes " + ", ".join(dataset.label_map))
+    if dataset.images_per_class is not None:
+        parts.append(f"{dataset.images_per_class:,} images of each class")
+    if dataset.split_method == "official":
+        parts.append("official split")
+    else:
+        shares = (1 - split.validation - split.test, split.validation, split.test)
+        divided = " / ".join(f"{100 * share:.3g}" for share in shares)
+        parts.append(f"{dataset.split_method} split {divided} %, seed {split.seed}")
+    return "; ".join(parts)
 
 
 def describe_network(model: ModelConfig) -> str:
@@ -39,7 +60,7 @@ def describe_training(config: Config) -> str:
     frozen = config.model.backbone.frozen
     groups = {
         **({} if frozen else {"backbone": rates.backbone}),
-        **({"circuit": rates.circuit} if config.model.middle in CIRCUIT_MIDDLES else {}),
+        **({"circuit": rates.circuit} if config.model.middle in _TRAINED_CIRCUITS else {}),
         "classical": rates.classical,
     }
     parts = [
@@ -64,11 +85,19 @@ def describe_training(config: Config) -> str:
         parts.append(f"gradient norm at most {training.clip_norm:g}")
     if training.contrastive_weight:
         parts.append(f"contrastive term of weight {training.contrastive_weight:g}")
+    if training.images_per_class is not None:
+        parts.append(f"{training.images_per_class:,} training images of each class")
+    if training.label_noise:
+        parts.append(f"{100 * training.label_noise:g} % of the training labels replaced")
     parts.append(describe_augmentation(training.augmentation))
     if training.average_decay:
         parts.append(f"average of the parameters with decay {training.average_decay:g}")
     views = "8 flips and turns" if evaluation.test_time_augmentation == "dihedral" else "1 view"
     parts.append(f"evaluated: {evaluation.checkpoint} epoch, {views} of an image")
+    if evaluation.shots is not None:
+        parts.append(f"{evaluation.shots:,} shots")
+    if evaluation.noise is not None:
+        parts.append("with noise of its own in evaluation")
     return "; ".join(parts)
 
 
@@ -93,9 +122,14 @@ def describe_augmentation(augmentation: AugmentationConfig) -> str:
 def what_ran(configs: Mapping[str, Config]) -> Table:
     """Return the table that says what each arm did; `configs` maps its label to what it ran."""
     return Table(
-        ("Arm", "Network", "Training and evaluation"),
+        ("Arm", "Data", "Network", "Training and evaluation"),
         tuple(
-            (label, describe_network(config.model), describe_training(config))
+            (
+                label,
+                describe_data(config.dataset),
+                describe_network(config.model),
+                describe_training(config),
+            )
             for label, config in configs.items()
         ),
         note="Written from the configuration of each run. Norm: batch normalisation.",
@@ -104,10 +138,14 @@ def what_ran(configs: Mapping[str, Config]) -> Table:
 
 def _backbone(model: ModelConfig) -> str:
     backbone = model.backbone
-    if backbone.pretrained is not None:
+    if backbone.pretrained == "hub":
         weights = ", ImageNet weights"
+    elif backbone.pretrained is not None:
+        # A file by its name only: where it lies is nobody's business.
+        path = PurePath(backbone.pretrained)
+        weights = f", weights {path.name if path.suffix else backbone.pretrained}"
     elif backbone.from_run is not None:
-        weights = f", weights of {backbone.from_run}"
+        weights = f", weights of the run {backbone.from_run.name}"
     else:
         weights = ", random weights"
     frozen = ", frozen" if backbone.frozen else ""
@@ -144,10 +182,14 @@ def _middle(model: ModelConfig) -> str | None:
     sizes = f"{circuit.num_features} → {circuit.num_outputs}"
     if model.middle in CIRCUIT_MIDDLES:
         variant = "" if model.middle == "quantum" else f", {model.middle}"
+        noise = "" if model.circuit.noise is None else ", noisy"
+        growth = "" if model.circuit.growth is None else f", grows in {model.circuit.growth_axis}"
         qubits = _counted(model.circuit.num_qubits, "qubit")
         layers = _counted(model.circuit.num_layers, "layer")
         weights = f"{circuit.num_weights} weights"
-        return f"circuit {model.circuit.name}{variant} ({qubits}, {layers}, {weights})"
+        return (
+            f"circuit {model.circuit.name}{variant} ({qubits}, {layers}, {weights}{noise}{growth})"
+        )
     if model.middle != "matched":
         return f"{model.middle} layer ({sizes})"
     layer = nnx.eval_shape(lambda: MatchedLayer.for_circuit(circuit, rngs=nnx.Rngs(0)))

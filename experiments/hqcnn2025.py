@@ -100,7 +100,9 @@ READINGS = (
     "Silent in the thesis: the order of the parts of a layer, the embedding's axis and the qubits "
     "that CNOTs join. Ours: the data enter once, by RY; each of the 3 layers has RY, RZ, CNOTs on "
     "neighbours (q, q+1) and one strongly entangling layer, in this order, with weights of its "
-    "own; ⟨Z⟩ is measured on every qubit. Random rotations are quarter turns, exact at 28 px.",
+    "own; ⟨Z⟩ is measured on every qubit. Random rotations are quarter turns, exact at 28 px. Only "
+    "the last of the five convolutions is padded, the only one the thesis names padding for; the "
+    "widths of the layers behind the circuit are ours.",
     "As published: Adam at a constant rate, 10 epochs, no average of the parameters, no test-time "
     "views. What ours does otherwise is in “What ran”; training.schedule.name=constant "
     "training.average_decay=0 evaluation.test_time_augmentation=none evaluation.checkpoint=last "

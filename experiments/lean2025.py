@@ -61,8 +61,8 @@ READINGS = (
     "(π/2)·tanh.",
     "The paper credits the circuit. The same network without it, four values that go straight to "
     "the logits, is an arm here.",
-    "The split is not published: ours is stratified, 70 / 10 / 20 %, with byte-identical images "
-    "kept on one side. All networks take the 64×64 images, ResNet-18 and VGG-16 start from random "
+    "The split is not published: ours is in “What ran”, with byte-identical images kept on one "
+    "side. All networks take the 64×64 images, ResNet-18 and VGG-16 start from random "
     "values.",
     "How precision and F1 are averaged over the classes is not published: ours are unweighted "
     "means. Published too: the hybrid trains 10 times faster than ResNet-18 and 46 to 50 times "

@@ -54,7 +54,7 @@ class Mlp(nnx.Module):
             nnx.Linear(i, o, use_bias=not config.batch_norm, rngs=rngs)
             for i, o in itertools.pairwise(widths)
         )
-        # Momentum 0.9 is torch's 0.1: the papers use torch's default.
+        # Momentum 0.9 is torch's 0.1, the default there.
         self.norms = (
             nnx.List(BatchNorm(width, momentum=0.9, epsilon=1e-5) for width in config.widths)
             if config.batch_norm

@@ -46,7 +46,8 @@ class EquilibriumConfig(Section):
     nudge: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     """Strength β of the nudged phase; below 1, where the output has one equilibrium for -β too."""
     symmetric: bool = True
-    """Whether the gradient is taken between +β and -β instead of between +β and 0."""
+    """Whether the gradient is taken between +β and -β instead of between +β and 0 (one-sided, as
+    aml2026 publishes it)."""
     free_steps: Annotated[int, Field(ge=1, le=10000)] = 8
     nudged_steps: Annotated[int, Field(ge=1, le=10000)] = 4
     step_size: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from experiments import hqcnn2025, hqnn2026, lean2025, radhi2025
-from experiments.described import describe_network, describe_training
+from experiments.described import describe_data, describe_network, describe_training
 from experiments.paper import CONFIGS, Request
 from hqnn_jax.config_loading import load_config
 from hqnn_jax.models import HybridClassifier
@@ -49,7 +49,7 @@ def test_the_printed_layers_are_the_models(config):
     middle = 0
     if model.middle is not None:
         middle = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model.middle, nnx.Param)))
-    printed = re.search(r"(\d+) weights\)", text)
+    printed = re.search(r"(\d+) weights[),]", text)
     assert (int(printed[1]) if printed else 0) == middle
 
 
@@ -102,3 +102,35 @@ def test_the_readings_of_radhi2025_follow_its_configuration():
     # Seen with the last epoch, like the published model.
     resolved = radhi2025.PUBLISHED_ARM.resolve(Request(CONFIGS))
     assert resolved.evaluation.checkpoint == "last"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        ((), "pbc at 224 px; stratified split 70 / 10 / 20 %, seed 0"),
+        (
+            ("dataset.split.test=0.3", "dataset.split.seed=4", "dataset.images_per_class=50"),
+            "pbc at 224 px; 50 images of each class; stratified split 60 / 10 / 30 %, seed 4",
+        ),
+        (
+            ("dataset.label_map={young: [ig], old: [neutrophil]}",),
+            "pbc at 224 px; classes young, old; stratified split 70 / 10 / 20 %, seed 0",
+        ),
+        (
+            ("dataset={name: bloodmnist, positive_labels: [1, 2]}",),
+            "bloodmnist at 28 px; labels 1, 2 against the rest; official split",
+        ),
+    ],
+)
+def test_data_are_described_from_the_configuration(overrides, text):
+    config = load_config(CONFIGS / "hqnn2026_pbc.yaml", overrides)
+    assert describe_data(config.dataset) == text
+
+
+def test_weights_are_named_without_their_folder():
+    def text(pretrained):
+        override = f"model.backbone.pretrained={pretrained}"
+        return describe_network(load_config(CONFIGS / "hqnn2026_pbc.yaml", (override,)).model)
+
+    assert "px, weights mine.safetensors, frozen" in text("/somewhere/else/mine.safetensors")
+    assert "px, weights owner/name, frozen" in text("owner/name")
