@@ -41,8 +41,8 @@ READINGS = (
     "classical arms is meant is not said: the figure stands beside the baseline without a layer.",
     "One summary speaks of a contrastive objective on the circuit's output: its arm adds a "
     "supervised-contrastive term.",
-    "The paper also runs the trained model on IBM hardware, with a modest drop; here: "
-    "`python -m experiment hardware RUN`.",
+    "The paper also runs the trained model on IBM hardware, with a modest drop; here it is "
+    "python -m experiment hardware RUN.",
 )
 
 

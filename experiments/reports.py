@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from pathlib import Path
 
+from experiments.described import describe_data, describe_network, describe_training
 from hqnn_jax.config import Config
 from hqnn_jax.evaluation.published import Published
 from hqnn_jax.evaluation.report import write_report
@@ -12,10 +14,24 @@ from hqnn_jax.middles import build_middle_circuit
 
 
 def published_figures(config: Config) -> Published | None:
-    """Return what the configured paper published for this very task, None where it did not."""
+    """Return what the configured paper published for this task, None where it did not.
+
+    Its last note says what ran, from the configuration.
+    """
     if config.evaluation.paper is None:
         return None
-    return importlib.import_module(f"experiments.{config.evaluation.paper}").published(config)
+    module = importlib.import_module(f"experiments.{config.evaluation.paper}")
+    published: Published | None = module.published(config)
+    if published is None:
+        return None
+    what_ran = "What ran: " + ". ".join(
+        (
+            describe_data(config.dataset),
+            describe_network(config.model),
+            describe_training(config),
+        )
+    )
+    return dataclasses.replace(published, notes=(*published.notes, f"{what_ran}."))
 
 
 def write_run_report(path: Path, config: Config) -> Path:

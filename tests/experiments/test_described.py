@@ -9,6 +9,7 @@ from flax import nnx
 from experiments import hqcnn2025, hqnn2026, lean2025, radhi2025
 from experiments.described import describe_data, describe_network, describe_training
 from experiments.paper import CONFIGS, Request
+from experiments.reports import published_figures
 from hqnn_jax.config_loading import load_config
 from hqnn_jax.models import HybridClassifier
 
@@ -134,3 +135,14 @@ def test_weights_are_named_without_their_folder():
 
     assert "px, weights mine.safetensors, frozen" in text("/somewhere/else/mine.safetensors")
     assert "px, weights owner/name, frozen" in text("owner/name")
+
+
+def test_the_report_of_a_run_says_what_ran_beside_the_published_figures():
+    config = load_config(CONFIGS / "hqnn2026_pbc.yaml", ("model.processor.widths=[48]",))
+    published = published_figures(config)
+    assert published.figures == hqnn2026.PUBLISHED["quantum"].figures
+    assert published.notes[-1].startswith(
+        "What ran: pbc at 224 px; stratified split 70 / 10 / 20 %"
+    )
+    assert "→ Linear 48, norm, ReLU, dropout 0.3 → Linear 4 → norm →" in published.notes[-1]
+    assert published_figures(load_config(CONFIGS / "quickstart.yaml", ())) is None
