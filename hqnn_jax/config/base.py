@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from hqnn_jax.config.yaml_text import dump_yaml
 
 T = TypeVar("T")
+PathT = TypeVar("PathT", str, Path)
 _FLOAT32_SMALLEST, _FLOAT32_LARGEST = 2.0**-126, (2 - 2**-23) * 2.0**127
 
 
@@ -32,13 +33,17 @@ Patience = Annotated[int, Field(ge=1, lt=2**31)]
 Width = Annotated[int, Field(ge=1, le=65536)]
 
 
-def _possible_path(path: Path) -> Path:
-    if "\0" in str(path):
+def _possible_name(value: PathT) -> PathT:
+    name = str(value)
+    if "\0" in name:
         raise ValueError("no path holds the character NUL")
-    return path
+    if len(name.encode()) >= 4096 or any(len(part.encode()) > 255 for part in name.split("/")):
+        raise ValueError("a path or the name of a file in it is too long")
+    return value
 
 
-AnyPath = Annotated[Path, AfterValidator(_possible_path)]
+AnyPath = Annotated[Path, AfterValidator(_possible_name)]
+PathOrName = Annotated[str, AfterValidator(_possible_name)]
 
 
 class Section(BaseModel):

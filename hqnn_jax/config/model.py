@@ -6,7 +6,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from hqnn_jax.config.base import AnyPath, Patience, Probability, Section, Width, known, known_part
+from hqnn_jax.config.base import (
+    AnyPath,
+    PathOrName,
+    Patience,
+    Probability,
+    Section,
+    Width,
+    known,
+    known_part,
+)
 from hqnn_jax.config.noise import NoiseConfig
 
 BACKBONE_NAMES = (
@@ -71,7 +80,7 @@ class BackboneConfig(Section):
     name: str
     image_size: Annotated[int, Field(ge=8, le=1024)] = 28
     """Side in pixels the images are resized to inside the compiled step."""
-    pretrained: str | None = None
+    pretrained: PathOrName | None = None
     """Null, `hub` (the usual ImageNet weights from the Hugging Face hub), a hub repository
     `owner/name`, or the path of a .safetensors or Keras .h5 file."""
     normalisation: Literal["centred", "imagenet"] = "centred"
