@@ -144,7 +144,7 @@ def _findings(
     others = {n: c for n, c in comparisons.items() if n not in found and any(c.differences)}
     if not others:
         return text
-    rest = "the other" if len(others) == 1 else f"the other {len(others)}"
+    rest = "one other" if len(others) == 1 else f"{len(others)} others"
     return f"{text} Equality is not shown for {rest}. {_not_excluded(others, labels, level)}"
 
 

@@ -146,7 +146,7 @@ MIXED = [0.3, -0.2, 0.1, -0.4, 0.2, 0.1, -0.3, 0.1]
 def test_overall_counts_and_names_what_differs():
     # MIXED: mean -0.0125, deviation 0.2532, t(7) = 2.36462: from -0.2242 to 0.1992.
     rest = (
-        " Equality is not shown for the other. The largest difference that the 95 % t intervals, "
+        " Equality is not shown for one other. The largest difference that the 95 % t intervals, "
         "each taken alone, do not exclude is 0.23 points lower (No layer)."
     )
     assert _all(quantum=UP, linear=DOWN, none=MIXED) == (
