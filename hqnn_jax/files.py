@@ -139,11 +139,18 @@ def unexpected(found: Any, expected: type[pydantic.BaseModel]) -> str | None:
     """Return the first place where parsed JSON is not what is expected; None where it is."""
     try:
         expected.model_validate(found, strict=True)
+        return None
     except pydantic.ValidationError as problem:
-        first = problem.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))[:80]
-        return f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}".removeprefix(": ")
-    return None
+        problems = problem.errors(include_input=False, include_url=False)
+    first, place = problems[0], problems[0]["loc"]
+    message = first["msg"].removeprefix("Value error, ")
+    message = f"{message[0].lower()}{message[1:]}"
+    if first["type"] == "missing":
+        place = place[:-1]
+        lacking = [p for p in problems if p["type"] == "missing" and p["loc"][:-1] == place]
+        message = f"lacks {', '.join(str(p['loc'][-1]) for p in lacking)}"
+    where = ".".join(map(str, place))[:80]
+    return " ".join(f"{where}: {message}".removeprefix(": ").split())
 
 
 def read_json_lines(

@@ -182,7 +182,7 @@ class Expected(pydantic.BaseModel):
     ("content", "wrong"),
     [
         ({"name": "a", "sizes": [1, 2], "more": None}, None),
-        ({"name": "a"}, "sizes: field required"),
+        ({"name": "a"}, "lacks sizes"),
         ({"name": 3, "sizes": []}, "name: input should be a valid string"),
         ({"name": "a", "sizes": [1, "2"]}, "sizes.1: input should be a valid integer"),
         ({"name": "a", "sizes": {"0": 1}}, "sizes: input should be a valid list"),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import pydantic
 from pydantic import AfterValidator, Field
@@ -141,8 +141,14 @@ class _Cross(_Stored):
     seeds: Annotated[list[Any], Field(min_length=1)]
 
 
+def _finished(status: str) -> str:
+    if status != "finished":
+        raise ValueError("the run is not finished")
+    return status
+
+
 class _Metrics(_Stored):
-    status: Literal["finished"]
+    status: Annotated[str, AfterValidator(_finished)]
     train: _Split
     validation: _Split
     test: _Split
@@ -152,8 +158,14 @@ class _Metrics(_Stored):
     dataset: _Dataset
     cross_datasets: list[_Cross] = []
 
-    def disagreement(self) -> str | None:
-        """Return where two parts contradict each other, None if nowhere."""
+    @pydantic.model_validator(mode="after")
+    def _agreeing(self) -> _Metrics:
+        wrong = self._disagreement()
+        if wrong is not None:
+            raise ValueError(wrong)
+        return self
+
+    def _disagreement(self) -> str | None:
         names = self.dataset.class_names
         several = len(self.seeds) > 1
         for split in SPLITS:
@@ -205,25 +217,4 @@ def read_metrics(files: RunFolder) -> dict[str, Any]:
         advice = f"the run has not finished; go on with {files.how_to_resume()}"
     else:
         advice = "expected the folder of a finished run, or run it again"
-    metrics = read_json(files.metrics, RunFolderError, advice)
-    wrong = _first_problem(metrics)
-    if wrong is not None:
-        raise RunFolderError(f"{files.metrics}: {wrong}; {advice}")
-    return metrics
-
-
-def _first_problem(metrics: Mapping[str, Any]) -> str | None:
-    try:
-        return _Metrics.model_validate(metrics).disagreement()
-    except pydantic.ValidationError as error:
-        problems = error.errors(include_url=False)
-    first = problems[0]
-    place = first["loc"] if first["type"] != "missing" else first["loc"][:-1]
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "missing":
-        missing = [str(p["loc"][-1]) for p in problems if p["loc"][:-1] == place]
-        message = f"lacks {', '.join(missing)}"
-    elif first["loc"] == ("status",):
-        message = "the run is not finished"
-    where = ".".join(map(str, place))
-    return " ".join((f"{where}: {message}" if where else message).split())
+    return read_json(files.metrics, RunFolderError, advice, _Metrics)

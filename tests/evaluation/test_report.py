@@ -282,7 +282,7 @@ def _edit(run, change):
         (lambda m: m.pop("time"), "lacks time"),
         (lambda m: m["test"].pop("roc_auc"), "test: lacks roc_auc"),
         (lambda m: m["dataset"].pop("licence"), "dataset: lacks licence"),
-        (lambda m: m.update(seeds=[]), "seeds: List should have at least 1 item"),
+        (lambda m: m.update(seeds=[]), "seeds: list should have at least 1 item"),
         (lambda m: m["seeds"].pop(), r"expected shape \(1, 90, 3\)"),
     ],
 )
