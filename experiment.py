@@ -79,7 +79,7 @@ def run_command(
         # A stored configuration is always called config.yaml; its folder has the name.
         name = config.resolve().parent.name if config.name == "config.yaml" else config.stem
         out = Path("runs") / f"{name}-{now}"
-    from experiments.reports import write_run_report
+    from experiments.reports import run_summary, write_run_report
     from hqnn_jax.files import locked
     from hqnn_jax.run import train
     from hqnn_jax.run_folder import RunFolder
@@ -88,15 +88,15 @@ def run_command(
     with stopped_at_once(lambda: _how_to_go_on(folder)), locked(out):
         train(settings, folder, resume=resume, progress=Progress())
         write_run_report(out, settings)
-    _print_summary(out)
+    print("\n".join(run_summary(folder)))
 
 
 def _how_to_go_on(folder: RunFolder) -> str:
     if not folder.config.exists():
-        return f"{folder.path}: stopped at once; nothing was written"
+        return f"{folder.path}: stopped at once; nothing was trained; give the same command again"
     return (
-        f"{folder.path}: stopped at once; the last checkpoint is kept; go on with `python -m "
-        f"experiment run {folder.config} --out {folder.path} --resume`"
+        f"{folder.path}: stopped at once; the last checkpoint is kept; go on with "
+        f"{folder.how_to_resume()}"
     )
 
 
@@ -111,7 +111,7 @@ def evaluate_command(
     ] = None,
 ) -> None:
     """Evaluate the stored checkpoints of a finished run again, also on other datasets."""
-    from experiments.reports import write_run_report
+    from experiments.reports import run_summary, write_run_report
     from hqnn_jax.evaluation.stored_metrics import read_metrics
     from hqnn_jax.files import locked
     from hqnn_jax.further_evaluation import load_others
@@ -137,7 +137,7 @@ def evaluate_command(
             others=load_others(study, progress),
         )
         write_run_report(run, settings)
-    _print_summary(run)
+    print("\n".join(run_summary(folder)))
 
 
 def _evaluated_again(
@@ -377,26 +377,6 @@ def list_command() -> None:
     print("  " + ", ".join(BACKBONE_NAMES))
     print("quantum backends (python -m experiment hardware RUN backend=NAME)")
     print("  statevector, aer, aer:DEVICE, fake_DEVICE of qiskit-ibm-runtime, or your own device")
-
-
-def _print_summary(path: Path) -> None:
-    from hqnn_jax.evaluation.stored_metrics import read_metrics
-    from hqnn_jax.run_folder import RunFolder
-
-    metrics = read_metrics(RunFolder(path))
-    for split in ("train", "validation", "test"):
-        accuracy, macro_f1 = metrics[split]["accuracy"], metrics[split]["macro_f1"]
-        low, high = metrics[split]["intervals"]["accuracy"]
-        print(
-            f"{split:10} accuracy {accuracy:.4f} (95 % interval {low:.4f}–{high:.4f}), "
-            f"macro F1 {macro_f1:.4f}"
-        )
-    for other in metrics.get("cross_datasets", ()):
-        print(
-            f"on {other['name']}: accuracy {other['open']['accuracy']:.4f} among all classes, "
-            f"{other['closed']['accuracy']:.4f} among the mapped ones"
-        )
-    print(f"report: {path / 'report.html'}")
 
 
 def main() -> int:

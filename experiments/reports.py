@@ -8,9 +8,12 @@ from pathlib import Path
 
 from experiments.described import describe_data, describe_network, describe_training
 from hqnn_jax.config import Config
+from hqnn_jax.data.dataset import SPLIT_NAMES
 from hqnn_jax.evaluation.published import Published
 from hqnn_jax.evaluation.report import write_report
+from hqnn_jax.evaluation.stored_metrics import read_metrics
 from hqnn_jax.middles import build_middle_circuit
+from hqnn_jax.run_folder import RunFolder
 
 
 def published_figures(config: Config) -> Published | None:
@@ -39,3 +42,22 @@ def write_run_report(path: Path, config: Config) -> Path:
     circuit = build_middle_circuit(config.model)
     figure = None if circuit is None else circuit.draw()
     return write_report(path, circuit_figure=figure, published=published_figures(config))
+
+
+def run_summary(folder: RunFolder) -> list[str]:
+    """Return the lines that the command line prints of a finished run."""
+    metrics = read_metrics(folder)
+    lines = []
+    for split in SPLIT_NAMES:
+        accuracy, macro_f1 = metrics[split]["accuracy"], metrics[split]["macro_f1"]
+        low, high = metrics[split]["intervals"]["accuracy"]
+        lines.append(
+            f"{split:10} accuracy {accuracy:.4f} (95 % interval {low:.4f}–{high:.4f}), "
+            f"macro F1 {macro_f1:.4f}"
+        )
+    lines += [
+        f"on {other['name']}: accuracy {other['open']['accuracy']:.4f} among all classes, "
+        f"{other['closed']['accuracy']:.4f} among the mapped ones"
+        for other in metrics.get("cross_datasets", ())
+    ]
+    return [*lines, f"report: {folder.report}"]
