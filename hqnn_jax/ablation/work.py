@@ -20,6 +20,7 @@ from hqnn_jax.data.records import RecordImages
 from hqnn_jax.errors import TrainingError
 from hqnn_jax.evaluation.finished_run import load_run
 from hqnn_jax.evaluation.metrics import point_estimates
+from hqnn_jax.files import locked
 from hqnn_jax.models import Variables
 from hqnn_jax.progress import Progress
 from hqnn_jax.run import evaluate, train
@@ -212,13 +213,14 @@ class Worker:
                 train(config, folder, resume=folder.was_trained(), progress=self.progress)
             else:
                 study = Study.load(config, self.progress, like=self._study)
-                evaluate(
-                    Stages(study, self.progress),
-                    folder,
-                    progress=self.progress,
-                    compile_seconds=0.0,
-                    others=(),
-                )
+                with locked(folder.path):
+                    evaluate(
+                        Stages(study, self.progress),
+                        folder,
+                        progress=self.progress,
+                        compile_seconds=0.0,
+                        others=(),
+                    )
             run = load_run(folder.path)
             (entry,) = run.metrics["seeds"]
             record = {
