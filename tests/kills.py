@@ -1,45 +1,64 @@
 """Processes that are killed while they write, without the price of a process each."""
 
-import itertools
+import contextlib
+import gc
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-
-class Killed(BaseException):
-    """Stands for SIGKILL: no handler of errors catches it."""
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
-def killed_in_write(number: int, folder: Path, run: Callable[[], object]) -> bool:
-    """Run until its `number`-th write is half done; returns whether there are so many.
+class KilledError(BaseException):
+    """What a killed process does next: nothing."""
 
-    What a killed process leaves in `folder` is left there: half of a temporary file, and the files
-    of its locks, which nobody holds any more.
+
+class Killer:
+    """Ends everything at the k-th change of a file in a folder.
+
+    From there on all changes fail, so that no cleaning up is done either, as after SIGKILL.
     """
-    replace, count = os.replace, itertools.count(1)
 
-    def stop(source, target):
-        if Path(target).is_relative_to(folder) and next(count) == number:
-            content = Path(source).read_bytes()
-            left = Path(source).with_name(f".{Path(target).name}.0123abcd.tmp")
-            left.write_bytes(content[: len(content) // 2])
-            raise Killed
-        replace(source, target)
+    def __init__(self):
+        self.folder, self.at, self.count = None, 0, 0
+        sys.addaudithook(self._hook)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "replace", stop)
-        try:
-            run()
-        except Killed:
-            pass
+    def _hook(self, event, arguments):
+        if self.folder is None or not self._changes(event, arguments):
+            return
+        self.count += 1
+        if self.at and self.count >= self.at:
+            raise KilledError
+
+    def _changes(self, event, arguments):
+        if event == "open":
+            path, mode, flags = arguments
+            if not (flags & WRITING if mode is None else set(mode) & set("wxa+")):
+                return False
+        elif event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir"):
+            path = arguments[0]
         else:
             return False
-    for path in [folder, *folder.rglob("*")]:
-        if path.is_dir():
-            (path / ".lock").touch()
-    return True
+        return not isinstance(path, int) and os.fsdecode(path).startswith(str(self.folder))
+
+    @contextlib.contextmanager
+    def killing(self, folder, at):
+        """Kill at the `at`-th change in the block; 0 only counts them."""
+        self.folder, self.at, self.count = folder, at, 0
+        try:
+            yield
+        finally:
+            self.folder = None
+
+    def kill(self, folder: Path, at: int, run: Callable[[], object]) -> None:
+        """Run until the `at`-th change in a folder."""
+        with self.killing(folder, at), pytest.raises(KilledError):
+            run()
+        # With a process go its locks.
+        gc.collect()
 
 
 def leftovers(folder: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from experiments import aml2026, hardware
+from experiments import aml2026, hardware, paper
 from hqnn_jax import run as runs_module
 from hqnn_jax.ablation import run as ablation_run
 from hqnn_jax.ablation.report import describe
@@ -294,8 +294,7 @@ def table(place) -> Scene:
     """The folder of aml2026, whose damaged cells are computed anew."""
     out = place / "table" / "out"
     command = ("paper", "aml2026", "--small", *AML, "--out", out)
-    stubs = [("experiments.paper.write_document", lambda path, document: path)]
-    stubs = [(importlib.import_module("experiments.paper"), "write_document", stubs[0][1])]
+    stubs = [(paper, "write_document", lambda path, document: path)]
     done(*command, stubs=stubs)
     cells = files(out, "cells/*")
     written = ("results.json", *(path.name for path in cells))
@@ -488,8 +487,8 @@ def fuzz(scene: Scene, examples: int) -> None:
 
 
 QUICK = {
-    "report": 25, "ablate": 25, "on_backend": 25, "table": 8, "run_config": 40, "circuit": 30,
-    "images": 25, "cached": 10, "weights": 25, "resume": 4, "evaluate": 4,
+    "report": 20, "ablate": 16, "on_backend": 20, "table": 6, "run_config": 30, "circuit": 24,
+    "images": 16, "cached": 6, "weights": 24, "resume": 4, "evaluate": 4,
 }  # fmt: skip
 """How many damages the normal suite tries."""
 
@@ -501,7 +500,7 @@ def test_a_damaged_file_is_one_line(request, name):
 
 def test_a_damaged_configuration_of_another_command_is_one_line(other_configs):
     for scene in other_configs:
-        fuzz(scene, 15)
+        fuzz(scene, 12)
 
 
 @pytest.mark.slow

@@ -1,7 +1,5 @@
 """Killed at any write, a command goes on to the same result when it is given again."""
 
-import contextlib
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -10,6 +8,7 @@ import numpy as np
 import pytest
 
 import experiment
+from tests.kills import KilledError, Killer
 
 TINY = """
 dataset:
@@ -23,49 +22,6 @@ model:
 training: {epochs: 2, batch_size: 16}
 evaluation: {bootstrap_samples: 100, explained_images: 2}
 """
-WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-
-
-class KilledError(BaseException):
-    """What a killed process does next: nothing."""
-
-
-class Killer:
-    """Ends everything at the k-th change of a file in a folder.
-
-    From there on all changes fail, so that no cleaning up is done either, as after SIGKILL.
-    """
-
-    def __init__(self):
-        self.folder, self.at, self.count = None, 0, 0
-        sys.addaudithook(self._hook)
-
-    def _hook(self, event, arguments):
-        if self.folder is None or not self._changes(event, arguments):
-            return
-        self.count += 1
-        if self.at and self.count >= self.at:
-            raise KilledError
-
-    def _changes(self, event, arguments):
-        if event == "open":
-            path, mode, flags = arguments
-            if not (flags & WRITING if mode is None else set(mode) & set("wxa+")):
-                return False
-        elif event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir"):
-            path = arguments[0]
-        else:
-            return False
-        return not isinstance(path, int) and os.fsdecode(path).startswith(str(self.folder))
-
-    @contextlib.contextmanager
-    def killing(self, folder, at):
-        """Kill at the `at`-th change in the block; 0 only counts them."""
-        self.folder, self.at, self.count = folder, at, 0
-        try:
-            yield
-        finally:
-            self.folder = None
 
 
 @pytest.fixture(scope="module")

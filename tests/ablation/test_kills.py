@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from hqnn_jax.ablation import run
@@ -14,7 +13,7 @@ from hqnn_jax.ablation.run import run_ablation
 from hqnn_jax.ablation.work import Finished, Worker
 from hqnn_jax.files import write_json
 from hqnn_jax.progress import Progress
-from tests.kills import killed_in_write, leftovers
+from tests.kills import Killer, leftovers
 
 QUIET = Progress(terminal=False)
 TINY = """
@@ -67,13 +66,14 @@ def probabilities(out):
     return {path.name: Cell.read(path).probabilities.tobytes() for path in out.glob("cells/*.npz")}
 
 
-def test_a_kill_in_any_write_of_an_ablation(plan, whole, tmp_path, monkeypatch):
-    """Training is replaced by the cells it gave; all files but the figures are written."""
+@pytest.fixture
+def cells_for_training(whole, monkeypatch):
+    """Put the cells that training gave in its place; all files but the figures are written."""
     finished = CellStore(whole)
 
     def perform(self, work):
-        (seeds,) = work.claim.chunks if not work.claim.decided else ((),)
-        for chunk in work.claim.chunks if work.claim.decided else chunks_of(seeds, 1):
+        chunks = work.claim.chunks if work.claim.decided else chunks_of(*work.claim.chunks, 1)
+        for chunk in chunks:
             cells = [
                 (arm, seed, finished.path(arm, seed).read_bytes())
                 for arm in work.arms
@@ -83,38 +83,35 @@ def test_a_kill_in_any_write_of_an_ablation(plan, whole, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Worker, "perform", perform)
     monkeypatch.setattr(run, "write_reports", short_report)
-    number = 1
-    while killed_in_write(
-        number,
-        out := tmp_path / str(number),
-        lambda out=out: run_ablation(plan, out, QUIET),
-    ):
-        assert leftovers(out)
+
+
+@pytest.mark.parametrize("step", [8, pytest.param(1, marks=pytest.mark.slow)])
+def test_an_ablation_killed_at_any_write_goes_on(plan, whole, cells_for_training, tmp_path, step):
+    killer = Killer()
+    with killer.killing(tmp_path / "counted", 0):
+        run_ablation(plan, tmp_path / "counted", QUIET)
+    # The manifest, what was asked for, four cells and two reports, each beside its lock.
+    count = killer.count
+    assert count > 40
+    for at in range(1, count + 1, step):
+        out = tmp_path / str(at)
+        killer.kill(out, at, lambda out=out: run_ablation(plan, out, QUIET))
         run_ablation(plan, out, QUIET)
         assert leftovers(out) == []
         assert probabilities(out) == probabilities(whole)
         studies = [json.loads((folder / "study.json").read_text()) for folder in (out, whole)]
         assert studies[0] == studies[1]
-        number += 1
-    # The manifest thrice or more, four cells, what was asked for, and the report.
-    assert number > 10
-    assert not (tmp_path / str(number) / ".lock").exists()
 
 
 @pytest.mark.slow
-def test_a_kill_in_any_write_of_a_real_ablation(plan, tmp_path):
-    run_ablation(plan, tmp_path / "whole", QUIET, together=1)
-    number = 1
-    while killed_in_write(
-        number,
-        out := tmp_path / str(number),
-        lambda out=out: run_ablation(plan, out, QUIET, together=1),
-    ):
+def test_a_real_ablation_killed_at_any_write_goes_on(plan, tmp_path):
+    killer, whole = Killer(), tmp_path / "whole"
+    with killer.killing(whole, 0):
+        run_ablation(plan, whole, QUIET, together=1)
+    for at in range(1, killer.count + 1, 5):
+        out = tmp_path / str(at)
+        killer.kill(out, at, lambda out=out: run_ablation(plan, out, QUIET, together=1))
         run_ablation(plan, out, QUIET, together=1)
         assert leftovers(out) == []
-        assert probabilities(out) == probabilities(tmp_path / "whole")
-        files = {path.name for path in out.iterdir()}
-        assert files == {path.name for path in (tmp_path / "whole").iterdir()}
-        number += 1
-    assert number > 15
-    assert np.all([len(probabilities(tmp_path / str(n))) == 4 for n in range(1, number)])
+        assert probabilities(out) == probabilities(whole)
+        assert {p.name for p in out.iterdir()} == {p.name for p in whole.iterdir()}

@@ -1,7 +1,7 @@
 """Evaluations that are killed or begun twice: nothing is lost, nothing sent twice."""
 
-import itertools
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from hqnn_jax.errors import RunFolderError
 from hqnn_jax.files import locked, write_json
 from hqnn_jax.hardware import execution
 from hqnn_jax.progress import Progress
-from tests.kills import killed_in_write, leftovers
+from tests.kills import Killer, leftovers
 
 QUIET = Progress(terminal=False)
 SETTINGS = ("backend=statevector", "images.count=null", "interval_samples=100")
@@ -70,23 +70,24 @@ def results(out: Path) -> dict:
     return {"accuracies": accuracies, **dict(np.load(out / "hardware.npz"))}
 
 
-def test_a_kill_in_any_write_of_an_evaluation(quick, tmp_path):
-    evaluate(tmp_path / "whole")
-    expected = results(tmp_path / "whole")
-    for number in itertools.count(1):
-        out = tmp_path / str(number)
-        if not killed_in_write(number, out, lambda out=out: evaluate(out)):
-            break
-        assert leftovers(out)
+@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_an_evaluation_killed_at_any_write_goes_on(quick, tmp_path, step):
+    killer = Killer()
+    with killer.killing(tmp_path / "whole", 0):
+        evaluate(tmp_path / "whole")
+    expected, count = results(tmp_path / "whole"), killer.count
+    # Settings, models, calibration; two files of the compiled circuit; a simulated arm; an entry
+    # three times and its values; results and report.
+    assert count > 24
+    for at in range(1, count + 1, step):
+        out = tmp_path / str(at)
+        killer.kill(out, at, lambda out=out: evaluate(out))
         evaluate(out)
         assert leftovers(out) == []
         found = results(out)
         assert found.keys() == expected.keys()
         for name, values in expected.items():
-            np.testing.assert_array_equal(found[name], values, err_msg=f"{name}, write {number}")
-    # Settings, models, calibration; two files of the compiled circuit; a simulated arm; an entry
-    # three times and its values; results and report.
-    assert number > 12
+            np.testing.assert_array_equal(found[name], values, err_msg=f"{name}, change {at}")
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -94,14 +95,12 @@ def test_an_evaluation_beside_a_live_one_is_refused(quick, tmp_path, monkeypatch
     monkeypatch.setattr(
         execution.Request, "submit", lambda *_, **__: pytest.fail("sent by a second process")
     )
-    out = tmp_path / "o"
+    out, held = tmp_path / "o", locked(tmp_path / "o")
     request = hardware.Request(tmp_path, overrides=SETTINGS, out=out)
-    with (
-        locked(out),
-        pytest.raises(
-            RunFolderError, match=r"o: another process is working in this folder"
-        ) as error,
-    ):
-        hardware.run(request, QUIET, resume=resume, wait=True)
+    with ThreadPoolExecutor(1) as another:
+        another.submit(held.__enter__).result()
+        with pytest.raises(RunFolderError, match="o: another process is working in") as error:
+            hardware.run(request, QUIET, resume=resume, wait=True)
+        another.submit(held.__exit__, None, None, None).result()
     assert "\n" not in str(error.value)
     assert not out.exists()
