@@ -105,7 +105,6 @@ def classify(values: Float[Array, "batch outputs"]) -> Float[Array, "batch 2"]:
 class _Results(BaseModel):
     """What is needed of `results.json`; it has more."""
 
-    config: dict[str, Any]
     cells: list[StoredCell]
 
 
@@ -127,17 +126,17 @@ class _FinishedRun:
         results = read_json(file, RunFolderError, expected)
         if results.get("paper") != "aml2026":
             raise RunFolderError(f"{file}: holds no results of aml2026; {expected}")
-        wrong = unexpected(results, _Results)
-        if wrong is not None:
-            raise RunFolderError(
-                f"{file}: {wrong}; run the same `paper aml2026` command again, which writes it anew"
-            )
         try:
             config = Aml2026Config.model_validate(results["config"])
         except (KeyError, pydantic.ValidationError) as error:
             raise RunFolderError(
                 f"{file}: its configuration is not one of this version; run the paper again"
             ) from error
+        wrong = unexpected(results, _Results)
+        if wrong is not None:
+            raise RunFolderError(
+                f"{file}: {wrong}; run the same `paper aml2026` command again, which writes it anew"
+            )
         for cell in results["cells"]:
             per_seed = (cell[key] for key in ("predictions", "labels", "weights") if key in cell)
             if any(len(values) != len(config.seeds) for values in per_seed):

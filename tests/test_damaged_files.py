@@ -56,11 +56,19 @@ AML = (
 CIRCUIT = """
 import pennylane as qml
 
-def circuit(features, weights):
-    for wire in range(2):
-        qml.RY(features[wire], wire)
-        qml.RX(weights[wire], wire)
-    return [qml.expval(qml.Z(wire)) for wire in range(2)]
+from hqnn_jax.circuits import Circuit
+
+
+def circuit(num_qubits, num_layers):
+    def function(features, weights):
+        for wire in range(num_qubits):
+            qml.RY(features[wire], wire)
+            qml.RX(weights[wire], wire)
+        return [qml.expval(qml.Z(wire)) for wire in range(num_qubits)]
+
+    return Circuit.from_function(
+        function, num_qubits=num_qubits, num_features=num_qubits, weights_shape=(num_qubits,)
+    )
 """
 
 TEXTS = (

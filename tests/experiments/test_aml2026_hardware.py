@@ -1,5 +1,6 @@
 """Trained circuits of aml2026: stored with the run, loaded for a backend."""
 
+import copy
 import json
 import shutil
 
@@ -143,6 +144,16 @@ def test_other_folders_and_other_images_are_refused(folder, tmp_path):
         with pytest.raises(RunFolderError, match=message):
             load(tmp_path)
     results = json.loads((folder / "results.json").read_text())
+    for damage, message in (
+        (lambda cell: cell.pop("predictions"), r"cells\.0\.predictions: field required; run the"),
+        (lambda cell: cell.update(labels="0"), r"cells\.0\.labels: .*; run the same"),
+        (lambda cell: cell["labels"].pop(), "has not one result per seed; run the same"),
+    ):
+        damaged = copy.deepcopy(results)
+        damage(damaged["cells"][0])
+        file.write_text(json.dumps(damaged))
+        with pytest.raises(RunFolderError, match=message):
+            load(tmp_path)
     results["config"]["dataset"]["synthetic"]["seed"] = 99
     file.write_text(json.dumps(results))
     with pytest.raises(DataError, match=r"does not predict .* has stored for seed 4"):
