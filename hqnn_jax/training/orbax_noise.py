@@ -1,7 +1,8 @@
 """Silence for what Orbax prints beside the error it raises, which becomes one line for the user.
 
 Where one of many arrays cannot be read, it abandons the tasks that read the others. When Python
-destroys them, asyncio logs each with a traceback, and so does the interpreter.
+destroys them, asyncio logs each with a traceback, and so does the interpreter. What TensorStore has
+read for them afterwards finds their event loop closed, which the interpreter reports, too.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ def silence_orbax() -> None:
 
     def hook(unraisable: Any) -> None:
         code = getattr(unraisable.object, "cr_code", None)
-        if code is None or not _is_of_orbax(code.co_filename):
+        of_orbax = code is not None and _is_of_orbax(code.co_filename)
+        # A callback from C++ has no object.
+        late = unraisable.object is None and str(unraisable.exc_value) == "Event loop is closed"
+        if not (of_orbax or late):
             shown(unraisable)
 
     sys.unraisablehook = hook

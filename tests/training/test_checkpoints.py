@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import shutil
+import sys
 from types import SimpleNamespace
 
 import jax
@@ -189,6 +190,23 @@ def test_only_abandoned_tasks_of_orbax_are_silent(caplog):
     gc.collect()
     assert any("never retrieved" in message for message in caplog.messages)
     assert any("was destroyed but it is pending" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize(
+    ("owner", "message", "told"),
+    [
+        (None, "Event loop is closed", False),
+        (None, "anything else", True),
+        (print, "Event loop is closed", True),
+    ],
+)
+def test_what_is_read_after_the_end_of_a_loop_is_silent(monkeypatch, owner, message, told):
+    shown = []
+    monkeypatch.setattr(sys, "unraisablehook", shown.append)
+    silence_orbax.__wrapped__()
+    unraisable = SimpleNamespace(object=owner, exc_value=RuntimeError(message))
+    sys.unraisablehook(unraisable)
+    assert shown == [unraisable] * told
 
 
 def test_half_written_checkpoint_is_ignored_and_removed(small_study, tmp_path):
