@@ -4,10 +4,13 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+from hqnn_jax.files import locked
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
@@ -59,6 +62,18 @@ class Killer:
             run()
         # With a process go its locks.
         gc.collect()
+
+
+@contextlib.contextmanager
+def held_elsewhere(folder: Path) -> Iterator[None]:
+    """Hold a folder as another process would: a thread may hold it more than once."""
+    lock = locked(folder)
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lock.__enter__).result()
+        try:
+            yield
+        finally:
+            thread.submit(lock.__exit__, None, None, None).result()
 
 
 def leftovers(folder: Path) -> list[Path]:

@@ -1,7 +1,6 @@
 """Evaluations that are killed or begun twice: nothing is lost, nothing sent twice."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -12,10 +11,10 @@ from experiments import hardware
 from hqnn_jax.circuits import radhi2025
 from hqnn_jax.deployment.trained import Samples, TrainedCircuit
 from hqnn_jax.errors import RunFolderError
-from hqnn_jax.files import locked, write_json
+from hqnn_jax.files import write_json
 from hqnn_jax.hardware import execution
 from hqnn_jax.progress import Progress
-from tests.kills import Killer, leftovers
+from tests.kills import Killer, held_elsewhere, leftovers
 
 QUIET = Progress(terminal=False)
 SETTINGS = ("backend=statevector", "images.count=null", "interval_samples=100")
@@ -95,12 +94,12 @@ def test_an_evaluation_beside_a_live_one_is_refused(quick, tmp_path, monkeypatch
     monkeypatch.setattr(
         execution.Request, "submit", lambda *_, **__: pytest.fail("sent by a second process")
     )
-    out, held = tmp_path / "o", locked(tmp_path / "o")
+    out = tmp_path / "o"
     request = hardware.Request(tmp_path, overrides=SETTINGS, out=out)
-    with ThreadPoolExecutor(1) as another:
-        another.submit(held.__enter__).result()
-        with pytest.raises(RunFolderError, match="o: another process is working in") as error:
-            hardware.run(request, QUIET, resume=resume, wait=True)
-        another.submit(held.__exit__, None, None, None).result()
+    with (
+        held_elsewhere(out),
+        pytest.raises(RunFolderError, match="o: another process is working in") as error,
+    ):
+        hardware.run(request, QUIET, resume=resume, wait=True)
     assert "\n" not in str(error.value)
     assert not out.exists()

@@ -10,6 +10,7 @@ from experiments import paper as papers
 from hqnn_jax.config import PAPER_NAMES
 from hqnn_jax.errors import DataError
 from hqnn_jax.progress import Progress
+from tests.kills import held_elsewhere
 
 
 @pytest.fixture
@@ -70,6 +71,18 @@ def test_an_unknown_paper_is_one_line(command):
     code, _, err = command("paper", "radhi2024")
     assert code == 2
     assert "expected one of: radhi2025" in err
+
+
+@pytest.mark.parametrize("name", ["aml2026", "lean2025"])
+def test_a_paper_beside_a_live_one_is_refused(name, command, tmp_path):
+    with held_elsewhere(tmp_path / "out"):
+        code, _, err = command("paper", name, "--small", "--out", tmp_path / "out")
+    assert code == 1
+    assert err == (
+        f"error: {tmp_path / 'out'}: another process is working in this folder; wait for it or "
+        "choose another --out\n"
+    )
+    assert not (tmp_path / "out").exists()
 
 
 def test_only_a_paper_with_a_table_of_its_own_takes_a_configuration(command, tmp_path):
