@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped, UInt32
 from hqnn_jax.circuits.checks import check_count
 from hqnn_jax.circuits.definition import Circuit
 from hqnn_jax.circuits.engines import statevector
+from hqnn_jax.circuits.engines.chunking import check_fits
 from hqnn_jax.circuits.gates import Gate, Observable
 from hqnn_jax.circuits.noise import BasisChange, NoiseModel
 
@@ -107,6 +108,7 @@ def sampler(
         weights, features = circuit.checked_inputs(weights, features)
         if not len(features):
             return circuit.no_outputs(weights)
+        _check_memory(circuit, weights, features)
         total = jnp.broadcast_to(
             jnp.asarray(constants, weights.dtype), (len(features), len(constants))
         )
@@ -141,6 +143,7 @@ def standard_errors(
         weights, features = circuit.checked_inputs(weights, features)
         if not len(features):
             return circuit.no_outputs(weights)
+        _check_memory(circuit, weights, features)
         variance = jnp.zeros((len(features), circuit.num_outputs), weights.dtype)
         for probabilities, values in measurements:
             exact = probabilities(weights, features)
@@ -150,6 +153,14 @@ def standard_errors(
         return jnp.sqrt(variance / shots)
 
     return deviation
+
+
+def _check_memory(
+    circuit: Circuit, weights: Float[Array, "..."], features: Float[Array, "batch features"]
+) -> None:
+    """Raise CircuitError where the states and probabilities of the batch exceed the memory."""
+    numbers = 4.0 * 2**circuit.num_qubits * len(features)
+    check_fits(circuit, numbers * weights.dtype.itemsize, f"sampling a batch of {len(features)}")
 
 
 def _measurements(circuit: Circuit) -> tuple[np.ndarray, list[tuple[Probabilities, np.ndarray]]]:

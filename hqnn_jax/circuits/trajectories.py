@@ -31,6 +31,7 @@ from hqnn_jax.circuits.channels import Channel, tensor_factors, unitary_mixture
 from hqnn_jax.circuits.checks import check_count
 from hqnn_jax.circuits.components import to_components
 from hqnn_jax.circuits.definition import Circuit
+from hqnn_jax.circuits.engines.chunking import check_fits
 from hqnn_jax.circuits.expectation import Expectation
 from hqnn_jax.circuits.gates import GATE_COEFFICIENTS, Gate, Observable
 from hqnn_jax.circuits.noise import NoiseModel
@@ -90,6 +91,12 @@ def build(
         weights, features = circuit.checked_inputs(weights, features)
         if not len(features):
             return Estimate(circuit.no_outputs(weights), circuit.no_outputs(weights))
+        numbers = 4.0 * 2**circuit.num_qubits * len(features)
+        check_fits(
+            circuit,
+            numbers * weights.dtype.itemsize,
+            f"one trajectory of a batch of {len(features)}",
+        )
         angles = jax.vmap(circuit.angles, (0, None))(features, weights)
         size = chunk or max(1, _AMPLITUDES // (2**circuit.num_qubits * len(features)))
         num_chunks = -(-num_trajectories // size)

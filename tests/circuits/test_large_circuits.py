@@ -8,10 +8,13 @@ import numpy as np
 import pennylane as qml
 import pytest
 
-from hqnn_jax.circuits import Circuit, engines, strongly_entangling
-from hqnn_jax.circuits.engines import statevector, unitary
+from hqnn_jax.circuits import Circuit, engines, strongly_entangling, trajectories
+from hqnn_jax.circuits.engines import chunking, statevector, unitary
 from hqnn_jax.circuits.engines.chunking import in_chunks, memory_budget
 from hqnn_jax.circuits.evolution import Evolution
+from hqnn_jax.circuits.library import compose
+from hqnn_jax.circuits.shots import standard_errors
+from hqnn_jax.errors import CircuitError
 
 UNOPTIMISED = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0}
 # States of single precision at 20 qubits, in bytes.
@@ -238,6 +241,52 @@ def test_budget_counts_states(monkeypatch):
     monkeypatch.setattr(engines, "memory_budget", lambda: int(2.5 * state))
     # Two samples at a time: four chunks for a batch of seven.
     assert scan_lengths(circuit.to_jax("statevector"), *inputs(circuit, 7)[:2]) == [4]
+
+
+def with_memory(monkeypatch, size):
+    for module in (chunking, engines):
+        monkeypatch.setattr(module, "total_memory", lambda device=None: int(size))
+
+
+def test_observables_that_flip_bits_count():
+    """X and Y on every qubit: all their products of states are held at once."""
+    flipping = compose(12, 1, measurement="xyz")
+    assert statevector.stored_states(flipping) > 12 + statevector.stored_states(compose(12, 1))
+
+
+@pytest.mark.parametrize("engine", ["auto", "statevector", "unitary", "pennylane"])
+def test_a_sample_that_does_not_fit_is_refused(monkeypatch, engine):
+    circuit = strongly_entangling(3, 1)
+    weights, features, _ = inputs(circuit, 7)
+    state = 2 * 2**3 * 4
+    evaluate = circuit.to_jax(engine)
+    with_memory(monkeypatch, state / 2)
+    message = r"the value of one sample on 3 qubits needs about .* GiB, and the device has .* GiB"
+    with pytest.raises(CircuitError, match=message):
+        evaluate(weights, features)
+    # Enough for the value, not for the gradient.
+    monkeypatch.setattr(engines, "memory_budget", lambda: 1)
+    with_memory(monkeypatch, 3 * state)
+    evaluate = circuit.to_jax(engine)
+    assert evaluate(weights, features).shape == (7, circuit.num_outputs)
+    with pytest.raises(CircuitError, match="the gradient of one sample on 3 qubits needs about"):
+        jax.grad(lambda w: jnp.sum(evaluate(w, features)))(weights)
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(monkeypatch):
+    circuit = strongly_entangling(3, 1)
+    weights, features, _ = inputs(circuit, 7)
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("amplitudes",))
+    key = jax.random.key(0)
+    with_memory(monkeypatch, 2 * 2**3 * 4 * 7 / 2)
+    for evaluate, what in (
+        (functools.partial(circuit.to_sampler(5), key), "sampling a batch of 7"),
+        (standard_errors(circuit, 5), "sampling a batch of 7"),
+        (functools.partial(trajectories.build(circuit, 2), key), "one trajectory of a batch of 7"),
+        (circuit.to_jax("statevector", mesh=mesh), "a batch of 7"),
+    ):
+        with pytest.raises(CircuitError, match=f"{what} on 3 qubits needs about"):
+            evaluate(weights, features)
 
 
 def test_memory_budget_is_a_share_of_the_memory():

@@ -13,7 +13,14 @@ from jaxtyping import Array, Float
 
 from hqnn_jax.circuits.definition import Circuit
 from hqnn_jax.circuits.engines import pauli_transfer, pennylane, statevector, unitary
-from hqnn_jax.circuits.engines.chunking import Evaluate, in_chunks, memory_budget
+from hqnn_jax.circuits.engines.chunking import (
+    Evaluate,
+    check_fits,
+    in_chunks,
+    memory_budget,
+    total_memory,
+    with_check_of_gradient,
+)
 from hqnn_jax.circuits.engines.cost import (
     Shape,
     backend_name,
@@ -138,19 +145,33 @@ def _build_auto(circuit: Circuit) -> Evaluate:
 
 
 def _fitting(circuit: Circuit, engine: str, evaluate: Evaluate) -> Evaluate:
-    """Divide batches whose states, with those stored for the gradient, would not fit."""
+    """Divide batches whose states, with those stored for the gradient, would not fit.
+
+    Where not even one sample's would, the function raises CircuitError.
+    """
+    held: float
     if engine == "statevector":
-        stored = statevector.stored_states(circuit)
+        held, stored = statevector.held_states(circuit), statevector.stored_states(circuit)
     elif engine == "unitary":
-        stored = 4.0
+        held, stored = 1.0, 4.0
+    elif engine == "pennylane":
+        # Its gradient keeps the state after each gate.
+        held, stored = 2.0, 4.0 + len(circuit.gates)
     else:
         return evaluate
-    numbers = 2.0 * 2**circuit.num_qubits * stored
+    numbers = 2.0 * 2**circuit.num_qubits
 
     def fitting(
         weights: Float[Array, "..."], features: Float[Array, "batch features"]
     ) -> Float[Array, "batch outputs"]:
-        samples = max(1, int(memory_budget() // (numbers * weights.dtype.itemsize)))
-        return in_chunks(evaluate, samples)(weights, features)
+        state = numbers * weights.dtype.itemsize
+        check_fits(circuit, held * state, "the value of one sample")
+        samples = max(1, int(memory_budget() // (stored * state)))
+        divided = in_chunks(evaluate, samples)
+        if stored * state > total_memory():
+            divided = with_check_of_gradient(
+                divided, circuit, stored * state, "the gradient of one sample"
+            )
+        return divided(weights, features)
 
     return fitting

@@ -8,6 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from hqnn_jax.circuits.definition import Circuit
+from hqnn_jax.errors import CircuitError
+
 Evaluate = Callable[
     [Float[Array, "..."], Float[Array, "batch features"]], Float[Array, "batch outputs"]
 ]
@@ -23,14 +26,58 @@ def memory_budget(device: jax.Device | None = None) -> int:
     A share of the memory there is, not of what is free at the moment: how a batch is divided, and
     with it the last bits of every gradient, must not depend on what else runs.
     """
+    return int(_USABLE_SHARE * total_memory(device))
+
+
+def total_memory(device: jax.Device | None = None) -> int:
+    """Bytes of memory that a device has, by default the first."""
     device = device or jax.devices()[0]
     statistics = device.memory_stats() or {}
     if "bytes_limit" in statistics:
-        return int(_USABLE_SHARE * statistics["bytes_limit"])
+        return int(statistics["bytes_limit"])
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if _CGROUP_LIMIT.is_file() and (limit := _CGROUP_LIMIT.read_text().strip()).isdigit():
         total = min(total, int(limit))
-    return int(_USABLE_SHARE * total)
+    return total
+
+
+def check_fits(circuit: Circuit, needed: float, what: str) -> None:
+    """Check that an evaluation which cannot be divided further fits the memory of the device.
+
+    Without this the system would end the process, with nothing said, after minutes of work.
+
+    Args:
+        circuit: the circuit that is evaluated.
+        needed: estimate of the bytes it takes.
+        what: what is evaluated, for the message.
+
+    Raises:
+        CircuitError: it needs more than the device has.
+    """
+    available = total_memory()
+    if needed > available:
+        raise CircuitError(
+            f"Circuit '{circuit.name}': {what} on {circuit.num_qubits} qubits needs about "
+            f"{needed / 2**30:.3g} GiB, and the device has {available / 2**30:.3g} GiB; use fewer "
+            "qubits, smaller batches, a device with more memory, or several (to_jax(mesh=...))"
+        )
+
+
+def with_check_of_gradient(
+    evaluate: Evaluate, circuit: Circuit, needed: float, what: str
+) -> Evaluate:
+    """The same function, for whose derivatives alone `check_fits` is called."""
+
+    @jax.custom_jvp
+    def differentiated(inputs: tuple[Array, Array]) -> tuple[Array, Array]:
+        return inputs
+
+    @differentiated.defjvp
+    def _(primals, tangents):
+        check_fits(circuit, needed, what)
+        return primals[0], tangents[0]
+
+    return lambda weights, features: evaluate(*differentiated((weights, features)))
 
 
 def in_chunks(evaluate: Evaluate, samples: int) -> Evaluate:

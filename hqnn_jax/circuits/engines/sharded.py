@@ -18,7 +18,8 @@ from hqnn_jax.circuits.bits import BitMap, image_tables, labels, signs, split_si
 from hqnn_jax.circuits.components import Components, multiply
 from hqnn_jax.circuits.definition import Circuit
 from hqnn_jax.circuits.distributed import LocalEntangler, distribute
-from hqnn_jax.circuits.engines.statevector import measured_layers
+from hqnn_jax.circuits.engines.chunking import check_fits
+from hqnn_jax.circuits.engines.statevector import held_states, measured_layers
 from hqnn_jax.circuits.evolution import Evolution, Segment
 from hqnn_jax.circuits.expectation import Expectation, Term
 from hqnn_jax.circuits.first_layer import FirstLayer
@@ -79,6 +80,15 @@ def build(
             raise CircuitError(
                 f"Circuit '{circuit.name}': a batch of {len(features)} samples; expected a "
                 f"multiple of {batch_parts}, the size of mesh axis '{batch_axis}'"
+            )
+        if isinstance(mesh, Mesh):
+            # Devices that are parts of one processor share its memory.
+            shared = mesh.devices.flat[0].platform == "cpu"
+            numbers = 2.0 * 2**circuit.num_qubits * len(features) * held_states(circuit)
+            check_fits(
+                circuit,
+                numbers * weights.dtype.itemsize / (1 if shared else num_devices * batch_parts),
+                f"a batch of {len(features)}",
             )
         return sharded(weights, features)
 

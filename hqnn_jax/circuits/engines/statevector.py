@@ -9,6 +9,7 @@ from hqnn_jax.circuits.components import from_components
 from hqnn_jax.circuits.definition import Circuit
 from hqnn_jax.circuits.evolution import Evolution
 from hqnn_jax.circuits.expectation import Expectation
+from hqnn_jax.circuits.gates import REAL_GATES
 from hqnn_jax.circuits.rotations import Angles
 from hqnn_jax.circuits.schedule import Entangler, Layer, schedule
 
@@ -86,8 +87,20 @@ def uses_adjoint(circuit: Circuit) -> bool:
 
 def stored_states(circuit: Circuit) -> float:
     """States of one sample that are held at the same time while its gradient is computed."""
+    flips = _flipped_states(circuit)
     if uses_adjoint(circuit):
-        return 6.0
+        return 6.0 + 3.5 * flips
     layers = schedule(circuit.gates, circuit.num_qubits)
     # One before each group's matrix and each permutation; groups have at least three wires.
-    return 4.0 + len(layers) * (1 + circuit.num_qubits / 3)
+    return 4.0 + len(layers) * (1 + circuit.num_qubits / 3) + 3.5 * flips
+
+
+def held_states(circuit: Circuit) -> float:
+    """States of one sample that are held at the same time while its outputs are computed."""
+    real = all(gate.name in REAL_GATES for gate in circuit.gates)
+    return (1.0 if real else 2.0) + _flipped_states(circuit)
+
+
+def _flipped_states(circuit: Circuit) -> int:
+    """Copies of the state with bits flipped, all of which the compiler makes at once."""
+    return len(Expectation.of(circuit.observables, circuit.num_qubits).terms.keys() - {0})
