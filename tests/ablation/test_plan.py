@@ -237,5 +237,5 @@ def test_arms_that_are_the_same_are_refused(plan):
 
 def test_an_ablation_is_not_a_run():
     """A file that is missing is one line, too."""
-    with pytest.raises(ConfigurationError, match="cannot read"):
+    with pytest.raises(ConfigurationError, match="missing"):
         load_ablation(Path("nowhere.yaml"), [])
