@@ -92,7 +92,7 @@ def test_only_a_paper_with_a_table_of_its_own_takes_a_configuration(command, tmp
     assert "change keys with KEY=VALUE" in err
     code, _, err = command("paper", "aml2026", "--config", tmp_path / "none.yaml", *out)
     assert code == 2
-    assert "none.yaml: cannot read the configuration" in err
+    assert "none.yaml: missing" in err
 
 
 def test_single_arms_can_be_chosen(command, tmp_path):
