@@ -495,8 +495,8 @@ def fuzz(scene: Scene, examples: int) -> None:
 
 
 QUICK = {
-    "report": 20, "ablate": 16, "on_backend": 20, "table": 6, "run_config": 30, "circuit": 24,
-    "images": 16, "cached": 6, "weights": 24, "resume": 4, "evaluate": 4,
+    "report": 12, "ablate": 8, "on_backend": 12, "table": 4, "run_config": 30, "circuit": 24,
+    "images": 12, "cached": 6, "weights": 24, "resume": 2, "evaluate": 2,
 }  # fmt: skip
 """How many damages the normal suite tries."""
 
@@ -515,7 +515,7 @@ def test_a_damaged_configuration_of_another_command_is_one_line(other_configs):
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("name", QUICK)
 def test_many_damaged_files_are_one_line(request, name):
-    fuzz(request.getfixturevalue(name), 20 * QUICK[name])
+    fuzz(request.getfixturevalue(name), 40 * QUICK[name])
 
 
 @pytest.mark.slow
