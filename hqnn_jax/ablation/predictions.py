@@ -48,15 +48,16 @@ class Recomputed(NamedTuple):
 def prediction_arrays(results: AblationResults) -> dict[str, np.ndarray]:
     """Return what `predictions.npz` holds, in the smallest type of integer that fits."""
     first = results.arms[0]
-    arrays = {"seeds": np.asarray(first.seeds), "labels": _small(first.labels)}
+    arrays = {"seeds": np.asarray(first.seeds), "labels": small_integers(first.labels)}
     for arm in results.arms:
-        arrays[f"{arm.name}.predicted"] = _small(arm.predicted)
+        arrays[f"{arm.name}.predicted"] = small_integers(arm.predicted)
         if not np.array_equal(arm.labels, first.labels):
-            arrays[f"{arm.name}.labels"] = _small(arm.labels)
+            arrays[f"{arm.name}.labels"] = small_integers(arm.labels)
     return arrays
 
 
-def _small(classes: Int[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
+def small_integers(classes: Int[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
+    """Return class numbers in one byte each, in two where there are more than 128 classes."""
     return classes.astype(np.int8 if classes.max(initial=0) <= 127 else np.int16)
 
 

@@ -1,0 +1,89 @@
+"""Keeping what a finished run found in `experiments/results`, where README's figures are read from.
+
+    python -m experiments.stored run RUN NAME           # a run -> results/runs/NAME
+    python -m experiments.stored paper FOLDER NAME      # a paper's table -> results/papers/NAME
+    python -m experiments.stored hardware FOLDER NAME   # an evaluation -> results/hardware/NAME
+
+Kept are the figures, the configuration without the place of the data, the environment and, of a
+run, every predicted class, so that others can recompute the figures; not images, weights or
+probabilities.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hqnn_jax.ablation.predictions import small_integers
+from hqnn_jax.errors import ConfigurationError, HqnnError, RunFolderError
+from hqnn_jax.evaluation.finished_run import FinishedRun, load_run
+from hqnn_jax.files import read_json, write_arrays, write_atomically, write_json
+
+RESULTS = Path(__file__).resolve().parent / "results"
+SOURCES = {"paper": "results.json", "hardware": "hardware.json"}
+"""The file with the figures, by what has written it."""
+FOLDERS = {"run": "runs", "paper": "papers", "hardware": "hardware"}
+
+
+def store_run(run: FinishedRun, folder: Path) -> None:
+    """Write `metrics.json`, `config.yaml`, `environment.json` and `predictions.npz` of a run.
+
+    `predictions.npz` holds `seeds` and, for validation and test, `SPLIT_predicted` of shape
+    [seeds, images] and `SPLIT_labels` of shape [images].
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    config = run.config.model_copy(
+        update={"dataset": run.config.dataset.model_copy(update={"data_dir": None})}
+    )
+    write_json(folder / "metrics.json", run.metrics)
+    write_json(folder / "environment.json", run.environment)
+    write_atomically(folder / "config.yaml", config.to_yaml().encode())
+    arrays: dict[str, np.ndarray] = {"seeds": run.predictions.seeds}
+    for split in ("validation", "test"):
+        predicted = run.predictions.probabilities[split].argmax(axis=2)
+        arrays[f"{split}_predicted"] = small_integers(predicted)
+        arrays[f"{split}_labels"] = small_integers(run.predictions.labels[split])
+    write_arrays(folder / "predictions.npz", arrays)
+
+
+def store_results(source: Path, destination: Path) -> None:
+    """Write `results.json` with the figures of a paper or of an evaluation on a backend.
+
+    Without the curves of the loss, which are most of it.
+
+    **Raises:** `RunFolderError` if there is none.
+    """
+    content: dict[str, Any] = read_json(
+        source, RunFolderError, "expected the folder of a paper or an evaluation"
+    )
+    for cell in content.get("cells", ()):
+        cell.pop("losses", None)
+    destination.mkdir(parents=True, exist_ok=True)
+    write_json(destination / "results.json", content)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Store what the command line names; return the exit code."""
+    try:
+        if len(arguments) != 3 or arguments[0] not in FOLDERS:
+            raise ConfigurationError(
+                f"expected {'|'.join(FOLDERS)} FOLDER NAME, got {' '.join(arguments) or 'nothing'}"
+            )
+        kind, folder, name = arguments[0], Path(arguments[1]), arguments[2]
+        destination = RESULTS / FOLDERS[kind] / name
+        if kind == "run":
+            store_run(load_run(folder), destination)
+        else:
+            store_results(folder / SOURCES[kind], destination)
+    except HqnnError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
