@@ -243,7 +243,7 @@ def test_weights_with_strides_elsewhere_are_refused(variant, architecture, refus
 
 def test_keras_resnet50_does_not_fit_the_other_strides(tmp_path):
     module = abstract(ResNet, depth=50)
-    tensors = {name: np.zeros(shape, np.float32) for name, shape in tensors_of(module, 1).items()}
+    tensors = {name: np.ones(shape, np.float32) for name, shape in tensors_of(module, 1).items()}
     with pytest.raises(PretrainedWeightsError, match=r"safetensors: .*the backbone resnet50_v1"):
         load(module, tmp_path, tensors)
     assert isinstance(module.stem.kernel.get_value(), jax.ShapeDtypeStruct)

@@ -8,8 +8,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from hqnn_jax.evaluation import power
 from hqnn_jax.evaluation.comparison import Comparison, adjust, compare
 from hqnn_jax.evaluation.verdict import overall, verdict
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_simulated_studies():
+    """Texts are tested here, not the figure of what is detectable; see `test_power`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(power, "_MOST_STUDIES", 10)
+        patch.setattr(power, "_FEWEST_STUDIES", 1)
+        yield
 
 
 def _comparison(points, level=0.95) -> Comparison:

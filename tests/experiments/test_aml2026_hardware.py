@@ -145,7 +145,7 @@ def test_other_folders_and_other_images_are_refused(folder, tmp_path):
             load(tmp_path)
     results = json.loads((folder / "results.json").read_text())
     for damage, message in (
-        (lambda cell: cell.pop("predictions"), r"cells\.0\.predictions: field required; run the"),
+        (lambda cell: cell.pop("predictions"), r"cells\.0: lacks predictions; run the"),
         (lambda cell: cell.update(labels="0"), r"cells\.0\.labels: .*; run the same"),
         (lambda cell: cell["labels"].pop(), "has not one result per seed; run the same"),
     ):

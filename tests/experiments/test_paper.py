@@ -31,7 +31,7 @@ def command(tmp_path, monkeypatch, capsys):
 
 
 # The slow ones go through the same code as those that stay.
-_SLOW = ("hqnn2026", "radhi2025")
+_SLOW = ("hqnn2026", "lean2025", "radhi2025")
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,8 @@ def largest_difference(left, right) -> float:
 
 
 @pytest.mark.parametrize(
-    ("sections", "parameters", "outputs"), [(HEAD, 1e-5, 1e-5), (CONFIG, 5e-3, 1e-3)]
+    ("sections", "parameters", "outputs"),
+    [(HEAD, 1e-5, 1e-5), pytest.param(CONFIG, 5e-3, 1e-3, marks=pytest.mark.slow)],
 )
 def test_seeds_together_are_the_seeds_alone(sections, parameters, outputs, tmp_path):
     """The ordinary loop with its checkpoints is the independent reference.
