@@ -11,6 +11,11 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def reason_of(error: Exception) -> str:
+    """Return the message of somebody else's error on one line; its kind where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class HqnnError(Exception):
     """Base class of every error a user can cause or repair."""
 

@@ -24,7 +24,7 @@ import platformdirs
 import pydantic
 from jaxtyping import jaxtyped
 
-from hqnn_jax.errors import HqnnError, RunFolderError
+from hqnn_jax.errors import HqnnError, RunFolderError, reason_of
 
 _LOCK = ".lock"
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -269,8 +269,7 @@ def _difference(arrays: Mapping[str, np.ndarray], expected: Mapping[str, Any]) -
 def _unreadable(
     path: Path, problem: Exception, error: type[HqnnError], advice: str, where: str = ""
 ) -> HqnnError:
-    reason = " ".join(str(problem).split())[:200] or type(problem).__name__
-    return error(f"{path}: cannot be read ({where}{reason}); {advice}")
+    return error(f"{path}: cannot be read ({where}{reason_of(problem)[:200]}); {advice}")
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from hqnn_jax.errors import PretrainedWeightsError
+from hqnn_jax.errors import PretrainedWeightsError, reason_of
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 PICKLE_SUFFIXES = (".pth", ".pt")
@@ -74,7 +74,7 @@ def _damage_reported(file: Path, hdf5: bool) -> Iterator[None]:
     except (SafetensorError, OSError, RuntimeError, KeyError) as error:
         kind, suffix = ("HDF5", ".h5") if hdf5 else ("safetensors", ".safetensors")
         raise PretrainedWeightsError(
-            f"{file}: cannot be read as {kind} ({one_line(error)}); expected an undamaged "
+            f"{file}: cannot be read as {kind} ({reason_of(error)}); expected an undamaged "
             f"{suffix} file, download it again"
         ) from error
 
@@ -134,8 +134,3 @@ def _keras_name(path: str, file: Path) -> str:
     variable = re.sub(rf"^{re.escape(layer)}_W(_\d+)?$", "kernel", variable)
     variable = re.sub(rf"^{re.escape(layer)}_b(_\d+)?$", "bias", variable)
     return f"{layer}/{variable}"
-
-
-def one_line(error: Exception) -> str:
-    """Return the message of an error on one line."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -21,12 +21,11 @@ from huggingface_hub import hf_hub_download
 from hqnn_jax.backbones.checkpoint_files import (
     FILE_SUFFIXES,
     CheckpointFile,
-    one_line,
     open_checkpoint,
 )
 from hqnn_jax.backbones.checkpoint_layout import CheckpointLayout, ImageNormalization, Source
 from hqnn_jax.backbones.checkpoint_names import LAYOUTS
-from hqnn_jax.errors import PretrainedWeightsError
+from hqnn_jax.errors import PretrainedWeightsError, reason_of
 
 HUB_REPOSITORIES: Mapping[str, str] = {
     "resnet18": "timm/resnet18.tv_in1k",
@@ -149,7 +148,7 @@ def _locate(source: str | Path) -> Path:
     except Exception as error:
         raise PretrainedWeightsError(
             f"{source}: {_WEIGHTS_FILE} could not be had from the Hugging Face hub "
-            f"({one_line(error)}); check the name and the network, or download the file "
+            f"({reason_of(error)}); check the name and the network, or download the file "
             "elsewhere and give its path instead"
         ) from error
 
@@ -257,7 +256,7 @@ def _statement(file: Path, metadata: Mapping[str, str]) -> _Statement:
             raise ValueError(f"a deviation of {min(normalization.std, default=0):g}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PretrainedWeightsError(
-            f"{where}: mean and std cannot be read ({one_line(error)}); expected JSON lists "
+            f"{where}: mean and std cannot be read ({reason_of(error)}); expected JSON lists "
             "of one number per channel, deviations above 0; repair or remove the entry"
         ) from error
     return _Statement(normalization, architecture)

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from hqnn_jax.data.colour_profiles import check_colour_space, to_srgb
 from hqnn_jax.data.deep_images import note_deep_colours, to_8_bits
-from hqnn_jax.errors import DataError
+from hqnn_jax.errors import DataError, reason_of
 
 RASTER_FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
 """What is opened, by content, whatever the file's name: Pillow would hand others to programs."""
@@ -68,9 +68,8 @@ def decode_image(
     except (DataError, MemoryError):
         raise
     except Exception as error:  # Pillow and tifffile: of any kind on a damaged file
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
-            f"{path}: not a readable image ({reason}); expected a complete "
+            f"{path}: not a readable image ({reason_of(error)}); expected a complete "
             f"{', '.join(RASTER_FORMATS[:-1])} or {RASTER_FORMATS[-1]} file; get it again, or "
             "remove it"
         ) from error
