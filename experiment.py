@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from experiments import command_help
-from experiments.command_line import (
+from hqnn_jax.ablation.axes import AXES
+from hqnn_jax.cli import help as command_help
+from hqnn_jax.cli.command_line import (
     EXIT_CODES,
     Command,
     Commands,
@@ -22,7 +23,6 @@ from experiments.command_line import (
     run_command_line,
     stopped_at_once,
 )
-from hqnn_jax.ablation.axes import AXES
 from hqnn_jax.config import (
     ANSATZ_NAMES,
     BACKBONE_NAMES,
@@ -36,12 +36,12 @@ from hqnn_jax.config import (
     Config,
     CrossDatasetConfig,
 )
-from hqnn_jax.config_loading import load_config, load_section
-from hqnn_jax.memory import keep_large_buffers
+from hqnn_jax.config.loading import load_config, load_section
+from hqnn_jax.malloc import keep_large_buffers
 from hqnn_jax.progress import Progress
 
 if TYPE_CHECKING:
-    from hqnn_jax.run_folder import RunFolder
+    from hqnn_jax.runs.folder import RunFolder
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 
@@ -79,10 +79,10 @@ def run_command(
         # A stored configuration is always called config.yaml; its folder has the name.
         name = config.resolve().parent.name if config.name == "config.yaml" else config.stem
         out = Path("runs") / f"{name}-{now}"
-    from experiments.reports import run_summary, write_run_report
     from hqnn_jax.files import locked
-    from hqnn_jax.run import train
-    from hqnn_jax.run_folder import RunFolder
+    from hqnn_jax.runs.folder import RunFolder
+    from hqnn_jax.runs.run import train
+    from hqnn_jax.runs.summary import run_summary, write_run_report
 
     folder = RunFolder(out)
     with stopped_at_once(lambda: _how_to_go_on(folder)), locked(out):
@@ -111,14 +111,14 @@ def evaluate_command(
     ] = None,
 ) -> None:
     """Evaluate the stored checkpoints of a finished run again, also on other datasets."""
-    from experiments.reports import run_summary, write_run_report
-    from hqnn_jax.evaluation.stored_metrics import read_metrics
     from hqnn_jax.files import locked
-    from hqnn_jax.further_evaluation import load_others
-    from hqnn_jax.run import evaluate
-    from hqnn_jax.run_folder import RunFolder
-    from hqnn_jax.stages import Stages
-    from hqnn_jax.study import Study
+    from hqnn_jax.runs.folder import RunFolder
+    from hqnn_jax.runs.further import load_others
+    from hqnn_jax.runs.run import evaluate
+    from hqnn_jax.runs.setup import Study
+    from hqnn_jax.runs.stages import Stages
+    from hqnn_jax.runs.stored_metrics import read_metrics
+    from hqnn_jax.runs.summary import run_summary, write_run_report
 
     folder = RunFolder(run)
     # Predictions are made anew, and so may be missing or damaged.
@@ -174,10 +174,10 @@ def report_command(
     ),
 ) -> None:
     """Write the report of a finished run again, or compare several runs on one page."""
-    from experiments.reports import write_run_report
-    from hqnn_jax.evaluation.finished_run import load_run
-    from hqnn_jax.evaluation.report import compare_runs
     from hqnn_jax.files import locked
+    from hqnn_jax.runs.finished import load_run
+    from hqnn_jax.runs.report import compare_runs
+    from hqnn_jax.runs.summary import write_run_report
 
     if len(runs) > 1:
         print(compare_runs(runs, out))
@@ -205,7 +205,7 @@ def paper_command(
     ] = None,
 ) -> None:
     """Reproduce a paper."""
-    from experiments.paper import Request, reproduce
+    from hqnn_jax.experiments.paper import Request, reproduce
 
     out = out or Path("runs") / (f"{name}-small" if small else name)
     chosen = tuple(name.strip() for name in arms.split(",")) if arms else ()
@@ -280,7 +280,7 @@ def hardware_command(
     ] = None,
 ) -> None:
     """Evaluate a trained circuit on a quantum backend."""
-    from experiments import hardware
+    from hqnn_jax.experiments import hardware
 
     request = hardware.Request(run, config, tuple(overrides or ()), out, data_dir)
     if dry_run:
@@ -320,9 +320,9 @@ def bench_command(
     ] = None,
 ) -> None:
     """Time the circuit engines against other simulators, after checking that all agree."""
-    from benchmarks.command import Options, parse_batches, run, split
-    from benchmarks.contenders import DEFAULT_ENGINES, PEERS
-    from benchmarks.simulators import Settings
+    from hqnn_jax.benchmarks.command import Options, parse_batches, run, split
+    from hqnn_jax.benchmarks.contenders import DEFAULT_ENGINES, PEERS
+    from hqnn_jax.benchmarks.simulators import Settings
 
     options = Options(
         circuits=split(circuits),

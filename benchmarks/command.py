@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import rows as row_lists
-from benchmarks.contenders import DEFAULT_ENGINES, PEERS, check_names
-from benchmarks.machine import short_name
-from benchmarks.plots import figure
-from benchmarks.simulators import Contender, Settings, machine, measure
-from benchmarks.summary import compare, table
+from hqnn_jax.benchmarks import rows as row_lists
+from hqnn_jax.benchmarks.contenders import DEFAULT_ENGINES, PEERS, check_names
+from hqnn_jax.benchmarks.machine import short_name
+from hqnn_jax.benchmarks.plots import figure
+from hqnn_jax.benchmarks.simulators import Contender, Settings, machine, measure
+from hqnn_jax.benchmarks.summary import compare, table
+
 from hqnn_jax.errors import ConfigurationError, RunFolderError
 from hqnn_jax.files import write_atomically
 
@@ -27,7 +28,7 @@ _FAILURES = ("disagrees", "crashed", "failed")
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What to measure: names as in `benchmarks.rows` and `benchmarks.contenders`, all by default.
+    """What to measure: names as in `rows.py` and `contenders.py`, all by default.
 
     `floor` measures the machine's best rates too, which an accelerator always gets; `out` is the
     JSON file, by default a new one in benchmarks/results; the figure lies beside it.

@@ -62,7 +62,7 @@ def builder(kind: str, name: str) -> Build:
     module, separator, function = name.partition(":")
     if not separator:
         check_names((), (name,))
-        module, function = "benchmarks.peers", name
+        module, function = "hqnn_jax.benchmarks.peers", name
         for package in _IMPORTS[name]:
             importlib.import_module(package)
     build = getattr(importlib.import_module(module), function, None)

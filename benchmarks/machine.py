@@ -17,7 +17,7 @@ import numpy as np
 import hqnn_jax
 from hqnn_jax.circuits import Circuit
 from hqnn_jax.circuits.gates import REAL_GATES, TWO_QUBIT_GATES
-from hqnn_jax.run_folder import describe_environment
+from hqnn_jax.runs.folder import describe_environment
 
 _PACKAGES = (
     "jax", "jaxlib", "numpy", "pennylane", "pennylane-lightning", "tensorcircuit-ng", "qujax",

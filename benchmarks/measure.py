@@ -14,9 +14,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-from benchmarks.contenders import EagerSimulator, Evaluate
-from benchmarks.reference import Inputs, Results
+from hqnn_jax.benchmarks.contenders import EagerSimulator, Evaluate
+from hqnn_jax.benchmarks.reference import Inputs, Results
 
 GRADIENT, VALUE = "value_and_gradient", "value"
 QUANTITIES = (GRADIENT, VALUE)

@@ -13,10 +13,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from hqnn_jax.benchmarks.contenders import EagerSimulator, Evaluate
+from hqnn_jax.benchmarks.native import (
+    angle_sources,
+    native_gates,
+    pauli_terms,
+    shared_or_per_sample,
+)
+from hqnn_jax.benchmarks.reference import pennylane_observable
 
-from benchmarks.contenders import EagerSimulator, Evaluate
-from benchmarks.native import angle_sources, native_gates, pauli_terms, shared_or_per_sample
-from benchmarks.reference import pennylane_observable
 from hqnn_jax.circuits import Circuit, Observable
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from hqnn_jax.benchmarks.measure import GRADIENT
+from hqnn_jax.benchmarks.summary import first_result
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.measure import GRADIENT
-from benchmarks.summary import first_result
-from hqnn_jax.evaluation.plots import PALETTE
+from hqnn_jax.reporting.plots import PALETTE
 
 Record = dict[str, Any]
 _MARKERS = "osD^vP*X<>"
@@ -18,9 +18,8 @@ _MARKERS = "osD^vP*X<>"
 def figure(document: Record) -> Figure:
     """Draw steady time and time to the first result of every contender, one line a row.
 
-    **Arguments:**
-
-    - `document`: what `benchmarks.command` writes.
+    Args:
+        document: what `hqnn_jax.benchmarks.command` writes.
     """
     rows = document["rows"]
     timed = [c for row in rows for c in row["contenders"] if c["status"] == "timed"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from benchmarks.worker import serve
+from hqnn_jax.benchmarks.worker import serve
 
 # Workers are forked from a process that has imported these, seconds each time, and done nothing.
 _PRELOADED = ["jax", "jax.numpy", "matplotlib.figure", "pennylane", "hqnn_jax.circuits"]
@@ -18,7 +18,7 @@ class WorkerProcess:
     """One worker; leaving the block ends it."""
 
     def __init__(self, job: dict[str, Any]) -> None:
-        """Start it; see `benchmarks.worker` for the job."""
+        """Start it; see `hqnn_jax.benchmarks.worker` for the job."""
         methods = multiprocessing.get_all_start_methods()
         context: Any = multiprocessing.get_context(
             "forkserver" if "forkserver" in methods else "spawn"

@@ -1,6 +1,6 @@
 """What several seeds in one program cost, compared with one seed, side by side.
 
-    python -m benchmarks.seeds configs/ablation_bloodmnist.yaml --seeds 1,8
+    python -m hqnn_jax.benchmarks.seeds configs/ablation_bloodmnist.yaml --seeds 1,8
 
 Every turn trains each number of seeds for some epochs from their initial states; turns alternate,
 so that other programs on the machine disturb all alike. Compilation is apart.
@@ -16,14 +16,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine
+from hqnn_jax.benchmarks import machine
+
 from hqnn_jax.ablation.file import load_ablation
 from hqnn_jax.config import Config
-from hqnn_jax.config_loading import load_config, read_yaml
+from hqnn_jax.config.loading import load_config, read_yaml
 from hqnn_jax.files import write_atomically
-from hqnn_jax.memory import keep_large_buffers
+from hqnn_jax.malloc import keep_large_buffers
 from hqnn_jax.progress import Progress
-from hqnn_jax.study import Study
+from hqnn_jax.runs.setup import Study
 from hqnn_jax.training.loop import TrainingData
 from hqnn_jax.training.seeds import SeedsProgram, compile_seeds, fit_seeds
 from hqnn_jax.training.step import Task
@@ -90,7 +91,7 @@ def measure(config: Config, counts: Sequence[int], rounds: int) -> dict[str, Any
 
 def main() -> None:
     """Measure a configuration and write what was found."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.seeds")
+    parser = argparse.ArgumentParser(prog="python -m hqnn_jax.benchmarks.seeds")
     parser.add_argument("config", type=Path)
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     parser.add_argument("--seeds", default="1,8")

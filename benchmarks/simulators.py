@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from benchmarks.measure import GRADIENT, VALUE
-from benchmarks.processes import WorkerProcess
-from benchmarks.reference import Results, disagreement
-from benchmarks.rows import Row
-from benchmarks.summary import first_result
+from hqnn_jax.benchmarks.measure import GRADIENT, VALUE
+from hqnn_jax.benchmarks.processes import WorkerProcess
+from hqnn_jax.benchmarks.reference import Results, disagreement
+from hqnn_jax.benchmarks.rows import Row
+from hqnn_jax.benchmarks.summary import first_result
 
 _OPENING_LIMIT = 300.0  # seconds to import packages, which is nobody's measurement
 _REFERENCE_LIMIT = 1800.0
@@ -44,7 +43,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Contender:
-    """An engine or a peer, by name; see `benchmarks.contenders`."""
+    """An engine or a peer, by name; see `hqnn_jax.benchmarks.contenders`."""
 
     kind: str
     name: str
@@ -77,7 +76,7 @@ def measure(
 ) -> Iterator[Record]:
     """Yield the record of each row as it is finished.
 
-    A record has the circuit, its qubits, the batch, `work` (see `benchmarks.machine.work`), and one
+    A record has the circuit, its qubits, the batch, `work` (see `machine.work`), and one
     record per contender with its `status`: "timed", or with a `reason` "not installed", "refused"
     (the engine says why), "disagrees", "over the limit", "crashed" or "failed".
     """

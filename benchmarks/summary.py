@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.machine import exceeds_cache, floor
-from benchmarks.measure import GRADIENT, VALUE
+from hqnn_jax.benchmarks.machine import exceeds_cache, floor
+from hqnn_jax.benchmarks.measure import GRADIENT, VALUE
 
 Record = dict[str, Any]
 

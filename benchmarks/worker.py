@@ -52,12 +52,12 @@ class Worker:
         import jax
         import jax.numpy as jnp
         import pennylane  # noqa: F401 - importing it belongs to nobody's first call
+        from hqnn_jax.benchmarks.native import angle_sources
+        from hqnn_jax.benchmarks.reference import make_inputs
+        from hqnn_jax.benchmarks.rows import make_circuit
 
-        from benchmarks.native import angle_sources
-        from benchmarks.reference import make_inputs
-        from benchmarks.rows import make_circuit
         from hqnn_jax.errors import CircuitError
-        from hqnn_jax.memory import keep_large_buffers
+        from hqnn_jax.malloc import keep_large_buffers
 
         # As the command line does for every run; here for engines and peers alike.
         keep_large_buffers()
@@ -74,21 +74,21 @@ class Worker:
         return {"capture_s": captured - started}
 
     def _reference(self, request: Request) -> Reply:
-        from benchmarks.machine import work
-        from benchmarks.reference import reference
+        from hqnn_jax.benchmarks.machine import work
+        from hqnn_jax.benchmarks.reference import reference
 
         self._save(reference(self._circuit, self._inputs))
         return {"num_qubits": self._circuit.num_qubits, "work": work(self._circuit)}
 
     def _machine(self, request: Request) -> Reply:
-        from benchmarks.machine import best_rates, describe
+        from hqnn_jax.benchmarks.machine import best_rates, describe
 
         machine = describe()
         return {"machine": {**machine, **best_rates()} if request["rates"] else machine}
 
     def _build(self, request: Request) -> Reply:
-        from benchmarks.contenders import builder
-        from benchmarks.measure import contender
+        from hqnn_jax.benchmarks.contenders import builder
+        from hqnn_jax.benchmarks.measure import contender
 
         build = builder(self._job["kind"], self._job["name"])
         started = time.perf_counter()
@@ -98,7 +98,7 @@ class Worker:
         return {"build_s": built}
 
     def _start(self, request: Request) -> Reply:
-        from benchmarks.measure import GRADIENT, start
+        from hqnn_jax.benchmarks.measure import GRADIENT, start
 
         measured, returned = start(self._contender, request["quantity"])
         if request["quantity"] == GRADIENT:
@@ -106,7 +106,7 @@ class Worker:
         return measured
 
     def _time(self, request: Request) -> Reply:
-        from benchmarks.measure import durations
+        from hqnn_jax.benchmarks.measure import durations
 
         call = lambda: self._contender.call(request["quantity"])  # noqa: E731
         return {"durations": durations(call, request["seconds"])}

@@ -8,30 +8,29 @@ from pathlib import Path
 from typing import Any
 
 from hqnn_jax.config.hardware import HardwareConfig
-from hqnn_jax.config_loading import load_section, validated
-from hqnn_jax.deployment.evaluation import Evaluated, Evaluation
-from hqnn_jax.deployment.folder import HardwareFolder
-from hqnn_jax.deployment.from_run import RunSource
-from hqnn_jax.deployment.report import write_hardware_report
-from hqnn_jax.deployment.results import HardwareResults
+from hqnn_jax.config.loading import load_section, validated
 from hqnn_jax.errors import ConfigurationError
-from hqnn_jax.evaluation import formatting
 from hqnn_jax.files import locked, write_arrays, write_json
 from hqnn_jax.hardware.backends import open_backend
+from hqnn_jax.hardware_evaluation.evaluation import Evaluated, Evaluation
+from hqnn_jax.hardware_evaluation.folder import HardwareFolder
+from hqnn_jax.hardware_evaluation.from_run import RunSource
+from hqnn_jax.hardware_evaluation.report import write_hardware_report
+from hqnn_jax.hardware_evaluation.results import HardwareResults
 from hqnn_jax.progress import Progress
+from hqnn_jax.reporting import formatting
 
 
 @dataclass(frozen=True)
 class Request:
     """What is asked of `python -m experiment hardware`.
 
-    **Attributes:**
-
-    - `run`: folder with the trained circuit.
-    - `config`: file of settings, None for the defaults or, on resuming, those of the folder.
-    - `overrides`: KEY=VALUE.
-    - `out`: folder of the evaluation; None for `RUN/hardware/BACKEND`.
-    - `data_dir`: where the datasets are, if not where they were.
+    Attributes:
+        run: folder with the trained circuit.
+        config: file of settings, None for the defaults or, on resuming, those of the folder.
+        overrides: KEY=VALUE.
+        out: folder of the evaluation; None for `RUN/hardware/BACKEND`.
+        data_dir: where the datasets are, if not where they were.
     """
 
     run: Path
@@ -43,8 +42,9 @@ class Request:
     def settings(self, *, resume: bool) -> tuple[HardwareConfig, HardwareFolder]:
         """Return the settings and the folder of the evaluation.
 
-        **Raises:** `ConfigurationError` for settings that cannot be used, or where the one folder
-        to resume cannot be told.
+        Raises:
+            ConfigurationError: for settings that cannot be used, or where the one folder to resume
+                cannot be told.
         """
         given = self.config is not None or bool(self.overrides)
         if not (resume and not given):
@@ -78,7 +78,9 @@ class Request:
 def load_models(request: Request, settings: HardwareConfig, progress: Progress) -> list[Evaluated]:
     """Load the circuit that is asked for, and what is beside it.
 
-    **Raises:** `HardwareError` if the first has no circuit; `HqnnError` for what cannot be read.
+    Raises:
+        HardwareError: if the first has no circuit.
+        HqnnError: for what cannot be read.
     """
     first = _load(request.run, settings, request.data_dir, progress, needs_circuit=True)
     others = [
@@ -112,7 +114,7 @@ def _load(
 def _vqc(
     path: Path, settings: HardwareConfig, data_dir: Path | None, progress: Progress
 ) -> Evaluated:
-    from experiments.aml2026_hardware import DEFAULT_ARM, load_vqc
+    from hqnn_jax.experiments.aml2026.hardware import DEFAULT_ARM, load_vqc
 
     arm, _, size = (settings.model or DEFAULT_ARM).partition("-")
     if size and not size.isdecimal():
@@ -154,7 +156,8 @@ def run(
 
     The folder is this process's until the end, so that no job is sent by two.
 
-    **Returns:** the folder, and the results if they were waited for.
+    Returns:
+        The folder, and the results if they were waited for.
     """
     settings, folder = request.settings(resume=resume)
     with locked(folder.path):

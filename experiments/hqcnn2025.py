@@ -10,10 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
-
-from experiments.paper import Arm, Request, Runs, is_synthetic, run_arms
-from experiments.tables import (
+from hqnn_jax.experiments.paper import Arm, Request, Runs, is_synthetic, run_arms
+from hqnn_jax.experiments.tables import (
     differences_table,
     mean_and_deviation,
     missing_section,
@@ -24,12 +22,14 @@ from experiments.tables import (
     warnings_section,
     what_ran_section,
 )
+from matplotlib.figure import Figure
+
 from hqnn_jax.config import Config
-from hqnn_jax.evaluation import formatting, plots
-from hqnn_jax.evaluation.document import Document, Section, Table
-from hqnn_jax.evaluation.finished_run import FinishedRun
 from hqnn_jax.evaluation.published import Published, Task
 from hqnn_jax.progress import Progress
+from hqnn_jax.reporting import formatting, plots
+from hqnn_jax.reporting.document import Document, Section, Table
+from hqnn_jax.runs.finished import FinishedRun
 
 TITLE = "Medical Image Classification using Hybrid Quantum-Classical Neural Network"
 REFERENCE = "Student thesis, Comilla University, 2025"
@@ -54,12 +54,11 @@ class Row(NamedTuple):
 class Thesis(NamedTuple):
     """What the thesis publishes of one dataset.
 
-    **Attributes:**
-
-    - `images`: of the official test split; the supports add to it.
-    - `accuracy`, `roc_auc`: of the hybrid.
-    - `classes`: rows of class 0 and 1; `macro`: their means (precision, recall, F1).
-    - `benchmark`: accuracy and ROC-AUC of Table 3's CNN.
+    Attributes:
+        images: of the official test split; the supports add to it.
+        accuracy, roc_auc: of the hybrid.
+        classes: rows of class 0 and 1; `macro`: their means (precision, recall, F1).
+        benchmark: accuracy and ROC-AUC of Table 3's CNN.
     """
 
     images: int

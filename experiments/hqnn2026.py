@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from experiments.paper import Arm, Request, Runs, is_synthetic, run_arms
-from experiments.tables import (
+from hqnn_jax.experiments.paper import Arm, Request, Runs, is_synthetic, run_arms
+from hqnn_jax.experiments.tables import (
     differences_table,
     missing_section,
     numbers,
@@ -18,11 +18,12 @@ from experiments.tables import (
     warnings_section,
     what_ran_section,
 )
+
 from hqnn_jax.config import Config
-from hqnn_jax.evaluation import formatting
-from hqnn_jax.evaluation.document import Document, Section
 from hqnn_jax.evaluation.published import Published, Task
 from hqnn_jax.progress import Progress
+from hqnn_jax.reporting import formatting
+from hqnn_jax.reporting.document import Document, Section
 
 TITLE = "Enhancing Blood Cells Classification using Hybrid Quantum Neural Networks"
 REFERENCE = "arXiv 2605.23324 (abstract only)"

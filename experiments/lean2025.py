@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from experiments.paper import Arm, Request, Runs, is_synthetic, link, run_arms
-from experiments.tables import (
+from hqnn_jax.experiments.paper import Arm, Request, Runs, is_synthetic, link, run_arms
+from hqnn_jax.experiments.tables import (
     differences_table,
     mean_and_deviation,
     missing_section,
@@ -19,12 +19,13 @@ from experiments.tables import (
     published_table,
     what_ran_section,
 )
-from experiments.tables import warnings_section as warnings
+from hqnn_jax.experiments.tables import warnings_section as warnings
+
 from hqnn_jax.config import Config
-from hqnn_jax.evaluation import formatting
-from hqnn_jax.evaluation.document import Document, Section, Table
 from hqnn_jax.evaluation.published import Published, Task
 from hqnn_jax.progress import Progress
+from hqnn_jax.reporting import formatting
+from hqnn_jax.reporting.document import Document, Section, Table
 
 TITLE = (
     "A Precise Classification of Medical Images with a Cost-Efficient Quantum-Classical Hybrid "

@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from experiments.reports import write_run_report
 from hqnn_jax.config import PAPER_NAMES, Config
-from hqnn_jax.config_loading import first_difference, load_config
+from hqnn_jax.config.loading import first_difference, load_config
 from hqnn_jax.errors import (
     ConfigurationError,
     DataError,
     PretrainedWeightsError,
     RunFolderError,
 )
-from hqnn_jax.evaluation.document import Document, write_document
-from hqnn_jax.evaluation.finished_run import FinishedRun, load_run
 from hqnn_jax.files import locked, write_json
 from hqnn_jax.progress import Progress
-from hqnn_jax.run import train
-from hqnn_jax.run_folder import RunFolder
+from hqnn_jax.reporting.document import Document, write_document
+from hqnn_jax.runs.finished import FinishedRun, load_run
+from hqnn_jax.runs.folder import RunFolder
+from hqnn_jax.runs.run import train
+from hqnn_jax.runs.summary import write_run_report
 from hqnn_jax.training.loop import Interrupted
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -63,13 +63,12 @@ class Request:
 class Arm:
     """One run of a paper: a shipped configuration with changed keys.
 
-    **Attributes:**
-
-    - `name`: of its folder.
-    - `label`: how tables call it.
-    - `config`: file name in `configs/`, without suffix.
-    - `overrides`: KEY=VALUE.
-    - `small`: further ones of the small variant.
+    Attributes:
+        name: of its folder.
+        label: how tables call it.
+        config: file name in `configs/`, without suffix.
+        overrides: KEY=VALUE.
+        small: further ones of the small variant.
     """
 
     name: str
@@ -88,11 +87,12 @@ class Arm:
 def paper_module(name: str) -> ModuleType:
     """Return the module of a paper: `TITLE`, `REFERENCE`, `published(config)`, `reproduce`.
 
-    **Raises:** `ConfigurationError` for a name that is not one of the five.
+    Raises:
+        ConfigurationError: for a name that is not one of the five.
     """
     if name not in PAPER_NAMES:
         raise ConfigurationError(f"paper {name!r}: expected one of: {', '.join(PAPER_NAMES)}")
-    return importlib.import_module(f"experiments.{name}")
+    return importlib.import_module(f"hqnn_jax.experiments.{name}")
 
 
 def reproduce(name: str, request: Request, progress: Progress) -> tuple[Path, Mapping[str, str]]:
@@ -101,9 +101,11 @@ def reproduce(name: str, request: Request, progress: Progress) -> tuple[Path, Ma
     What is finished in `request.out` is not run again, so the same command goes on where an
     earlier one was stopped.
 
-    **Returns:** the path of the report, and why some arms could not be run, by their label.
+    Returns:
+        The path of the report, and why some arms could not be run, by their label.
 
-    **Raises:** `RunFolderError` if another process works in `request.out`; see the papers.
+    Raises:
+        RunFolderError: if another process works in `request.out`; see the papers.
     """
     module = paper_module(name)
     with locked(request.out):
@@ -127,9 +129,10 @@ def run_arms(arms: Sequence[Arm], request: Request, progress: Progress) -> Runs:
     An arm whose images or pretrained weights cannot be had is left out, with the reason; the
     others do not depend on it.
 
-    **Raises:** `ConfigurationError` before anything runs if one of them cannot be run;
-    `RunFolderError` if a folder holds a run of another configuration; `DataError` or
-    `PretrainedWeightsError` if no arm could be run.
+    Raises:
+        ConfigurationError: before anything runs if one of them cannot be run.
+        RunFolderError: if a folder holds a run of another configuration.
+        DataError, PretrainedWeightsError: if no arm could be run.
     """
     if request.config is not None:
         raise ConfigurationError(

@@ -12,10 +12,8 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-
-from experiments.described import describe_augmentation
-from experiments.paper import CONFIGS, Arm, Request, Runs, is_synthetic, run_arms
-from experiments.tables import (
+from hqnn_jax.experiments.paper import CONFIGS, Arm, Request, Runs, is_synthetic, run_arms
+from hqnn_jax.experiments.tables import (
     mean_and_deviation,
     mismatch,
     missing_section,
@@ -25,14 +23,16 @@ from experiments.tables import (
     warnings_section,
     what_ran_section,
 )
+
 from hqnn_jax.config import Config
-from hqnn_jax.config_loading import load_config
-from hqnn_jax.evaluation import formatting, plots
-from hqnn_jax.evaluation.document import Document, Section, Table
-from hqnn_jax.evaluation.finished_run import FinishedRun
-from hqnn_jax.evaluation.pages import METRIC_NAMES
+from hqnn_jax.config.loading import load_config
 from hqnn_jax.evaluation.published import SPLITS, Published, Task
 from hqnn_jax.progress import Progress
+from hqnn_jax.reporting import formatting, plots
+from hqnn_jax.reporting.document import Document, Section, Table
+from hqnn_jax.reporting.pages import METRIC_NAMES
+from hqnn_jax.runs.described import describe_augmentation
+from hqnn_jax.runs.finished import FinishedRun
 
 TITLE = (
     "Efficient Blood Cell Classification Using a Hybrid Variational Quantum Circuit–EfficientNet "

@@ -1,8 +1,8 @@
 """Keeping what a finished run found in `experiments/results`, where README's figures are read from.
 
-    python -m experiments.stored run RUN NAME           # a run -> results/runs/NAME
-    python -m experiments.stored paper FOLDER NAME      # a paper's table -> results/papers/NAME
-    python -m experiments.stored hardware FOLDER NAME   # an evaluation -> results/hardware/NAME
+    python -m hqnn_jax.experiments.stored run RUN NAME          # -> results/runs/NAME
+    python -m hqnn_jax.experiments.stored paper FOLDER NAME     # -> results/papers/NAME
+    python -m hqnn_jax.experiments.stored hardware FOLDER NAME  # -> results/hardware/NAME
 
 Kept are the figures, the configuration without the place of the data, the environment and, of a
 run, every predicted class, so that others can recompute the figures; not images, weights or
@@ -20,8 +20,8 @@ import numpy as np
 
 from hqnn_jax.ablation.predictions import small_integers
 from hqnn_jax.errors import ConfigurationError, HqnnError, RunFolderError
-from hqnn_jax.evaluation.finished_run import FinishedRun, load_run
 from hqnn_jax.files import read_json, write_arrays, write_atomically, write_json
+from hqnn_jax.runs.finished import FinishedRun, load_run
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SOURCES = {"paper": "results.json", "hardware": "hardware.json"}
@@ -55,7 +55,8 @@ def store_results(source: Path, destination: Path) -> None:
 
     Without the curves of the loss, which are most of it.
 
-    **Raises:** `RunFolderError` if there is none.
+    Raises:
+        RunFolderError: if there is none.
     """
     content: dict[str, Any] = read_json(
         source, RunFolderError, "expected the folder of a paper or an evaluation"

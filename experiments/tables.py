@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from hqnn_jax.experiments.paper import Arm, Request, Runs, link
 
-from experiments.described import what_ran
-from experiments.paper import Arm, Request, Runs, link
-from hqnn_jax.evaluation import formatting, statistics
-from hqnn_jax.evaluation.document import Section, Table
-from hqnn_jax.evaluation.finished_run import FinishedRun
-from hqnn_jax.evaluation.pages import METRIC_NAMES
+from hqnn_jax.evaluation import statistics
 from hqnn_jax.evaluation.published import Published
+from hqnn_jax.reporting import formatting
+from hqnn_jax.reporting.document import Section, Table
+from hqnn_jax.reporting.pages import METRIC_NAMES
+from hqnn_jax.runs.described import what_ran
+from hqnn_jax.runs.finished import FinishedRun
 
 NO_SPREAD = "±: standard deviation over seeds."
 
@@ -72,9 +73,8 @@ def published_table(
     Ours and the difference are left out for synthetic images; the difference also, with the
     reason, where `Task.mismatch` says that the published figure is of other data.
 
-    **Arguments:**
-
-    - `published`: arm -> its published figures; arms that are missing or None have none.
+    Args:
+        published: arm -> its published figures; arms that are missing or None have none.
     """
     rows = []
     for arm in arms:

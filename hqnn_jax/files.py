@@ -43,7 +43,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     Its permissions are those the umask gives. A killed process leaves a temporary file beside it,
     see `remove_temporaries`.
 
-    **Raises:** `RunFolderError` if the folder is read-only or the disk is full.
+    Raises:
+        RunFolderError: if the folder is read-only or the disk is full.
     """
     temporary = temporary_of(path)
     try:
@@ -72,7 +73,8 @@ def temporary_of(path: Path) -> Path:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file atomically.
 
-    **Raises:** as `write_atomically`.
+    Raises:
+        As `write_atomically`.
     """
     write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
@@ -80,7 +82,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write a compressed `.npz` file atomically.
 
-    **Raises:** as `write_atomically`.
+    Raises:
+        As `write_atomically`.
     """
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
@@ -90,12 +93,12 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def read_bytes(path: Path, error: type[HqnnError], advice: str) -> bytes:
     """Return the content of a file.
 
-    **Arguments:**
+    Args:
+        path: the file.
+        error, advice: kind and end of the message where it cannot be read: what to do then.
 
-    - `path`: the file.
-    - `error`, `advice`: kind and end of the message where it cannot be read: what to do then.
-
-    **Raises:** `error` if it is missing, no regular file (a pipe would never end), or unreadable.
+    Raises:
+        error: if it is missing, no regular file (a pipe would never end), or unreadable.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -118,11 +121,12 @@ def read_json(
 ) -> dict[str, Any]:
     """Return the object in a JSON file.
 
-    **Arguments:** as `read_bytes`, and
+    Args:
+        path, error, advice: as in `read_bytes`.
+        expected: what the object must be; what is returned is the object itself, all of it.
 
-    - `expected`: what the object must be; what is returned is the object itself, all of it.
-
-    **Raises:** `error` as `read_bytes`, and if it is no JSON, no object or not what is expected.
+    Raises:
+        error: as `read_bytes`, and if it is no JSON, no object or not what is expected.
     """
     content = read_bytes(path, error, advice)
     try:
@@ -158,12 +162,13 @@ def read_json_lines(
 ) -> list[dict[str, Any]]:
     """Return the objects in a file with one JSON object per line.
 
-    **Arguments:** as `read_bytes`, and
+    Args:
+        path, error, advice: as in `read_bytes`.
+        whole: whether a last line without its end is damage; otherwise it is left out, as a killed
+            process leaves such lines.
 
-    - `whole`: whether a last line without its end is damage; otherwise it is left out, as a
-      killed process leaves such lines.
-
-    **Raises:** `error` as `read_bytes`, and if a line is no JSON or no object.
+    Raises:
+        error: as `read_bytes`, and if a line is no JSON or no object.
     """
     content = read_bytes(path, error, advice)
     *lines, last = content.split(b"\n")
@@ -195,12 +200,13 @@ def read_arrays(
 ) -> dict[str, np.ndarray]:
     """Return the arrays in an `.npz` file by name; nothing in it is unpickled.
 
-    **Arguments:** as `read_bytes`, and
+    Args:
+        path, error, advice: as in `read_bytes`.
+        expected: name -> type of an array the file must have, `Float[np.ndarray, "rows columns"]`
+            say; sizes of the same name must agree. It may have others.
 
-    - `expected`: name -> type of an array the file must have, `Float[np.ndarray, "rows columns"]`
-      say; sizes of the same name must agree. It may have others.
-
-    **Raises:** `error` as `read_bytes`, and if it is damaged or lacks what is expected.
+    Raises:
+        error: as `read_bytes`, and if it is damaged or lacks what is expected.
     """
     content = read_bytes(path, error, advice)
     try:
@@ -222,7 +228,8 @@ def read_arrays(
 def write_cached(path: Path, array: np.ndarray) -> None:
     """Write an array that can be computed again, as an `.npy` file with a checksum at its end.
 
-    **Raises:** as `write_atomically` and `locked`, whose folder is that of the file.
+    Raises:
+        As `write_atomically` and `locked`, whose folder is that of the file.
     """
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
@@ -280,13 +287,13 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     system releases the lock when a process dies, however it dies. A thread may hold a folder
     more than once. Reading needs no lock.
 
-    **Arguments:**
+    Args:
+        folder: the folder; folders in it are not held.
+        wait: wait until it is free.
 
-    - `folder`: the folder; folders in it are not held.
-    - `wait`: wait until it is free.
-
-    **Raises:** `RunFolderError` if another process or thread holds the folder, or it cannot be made
-    or written to.
+    Raises:
+        RunFolderError: if another process or thread holds the folder, or it cannot be made or
+            written to.
     """
     lock = filelock.FileLock(folder / _LOCK, is_singleton=True)
     outermost = not lock.is_locked
@@ -325,7 +332,8 @@ def remove_temporaries(folder: Path) -> None:
 
     To be called only where nobody else writes: for folders inside a `locked` one.
 
-    **Raises:** `OSError` if one cannot be removed.
+    Raises:
+        OSError: if one cannot be removed.
     """
     for path in folder.iterdir():
         if _TEMPORARY.fullmatch(path.name):

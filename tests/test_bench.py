@@ -8,17 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
 import pytest
+from hqnn_jax.benchmarks import peers
+from hqnn_jax.benchmarks.contenders import PEERS
+from hqnn_jax.benchmarks.machine import floor, short_name, work
+from hqnn_jax.benchmarks.measure import GRADIENT, VALUE
+from hqnn_jax.benchmarks.native import NativeGate, Source, angle_sources, native_gates
+from hqnn_jax.benchmarks.plots import figure
+from hqnn_jax.benchmarks.reference import PERIOD, Results, disagreement, make_inputs, reference
+from hqnn_jax.benchmarks.rows import DEFAULT_ROWS, GRID_AMPLITUDES, Row, make_circuit, select_rows
+from hqnn_jax.benchmarks.summary import compare, table
 
 import experiment
-from benchmarks import peers
-from benchmarks.contenders import PEERS
-from benchmarks.machine import floor, short_name, work
-from benchmarks.measure import GRADIENT, VALUE
-from benchmarks.native import NativeGate, Source, angle_sources, native_gates
-from benchmarks.plots import figure
-from benchmarks.reference import PERIOD, Results, disagreement, make_inputs, reference
-from benchmarks.rows import DEFAULT_ROWS, GRID_AMPLITUDES, Row, make_circuit, select_rows
-from benchmarks.summary import compare, table
 from hqnn_jax.circuits import Circuit
 from hqnn_jax.errors import CircuitError, ConfigurationError
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hqnn_jax.ablation.file import load_ablation
 from hqnn_jax.config import Config, CrossDatasetConfig
 from hqnn_jax.config.hardware import HardwareConfig
+from hqnn_jax.config.loading import load_config, load_section, validated
 from hqnn_jax.config.yaml_text import dump_yaml, parse_yaml
-from hqnn_jax.config_loading import load_config, load_section, validated
 from hqnn_jax.errors import ConfigurationError
 
 CONFIGS = Path(__file__).parent.parent / "configs"

@@ -15,22 +15,23 @@ import numpy as np
 import PIL.Image
 import pytest
 from flax import nnx
+from hqnn_jax.experiments import hardware, paper
+from hqnn_jax.experiments.aml2026 import reproduce as aml2026
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from experiments import aml2026, hardware, paper
-from hqnn_jax import run as runs_module
 from hqnn_jax.ablation import run as ablation_run
 from hqnn_jax.ablation.report import describe
 from hqnn_jax.backbones.efficientnet import EfficientNetB0
 from hqnn_jax.backbones.pretrained import load_pretrained
 from hqnn_jax.config import Config
 from hqnn_jax.errors import HqnnError
-from hqnn_jax.evaluation import plots
 from hqnn_jax.files import write_json
-from hqnn_jax.study import Study, check_model
-from tests.deployment.conftest import call
+from hqnn_jax.reporting import plots
+from hqnn_jax.runs import run as runs_module
+from hqnn_jax.runs.setup import Study, check_model
+from tests.hardware_evaluation.conftest import call
 
 SYNTHETIC = "  synthetic: {train_images: 32, validation_images: 16, test_images: 24}\n"
 SMALL = (
@@ -113,13 +114,12 @@ def damages(draw) -> Callable[[bytes], bytes]:
 class Scene:
     """A folder with everything a command reads, and the command.
 
-    **Attributes:**
-
-    - `folder`: what is damaged; `files`: which of it, in order.
-    - `arguments`: of the command line, or a function that is called in its place.
-    - `written`: what the command may write, as ends of paths.
-    - `stubs`: what is costly or must not begin: (object, name, replacement).
-    - `ends`: with what error, if any, it ends while nothing is damaged.
+    Attributes:
+        folder: what is damaged; `files`: which of it, in order.
+        arguments: of the command line, or a function that is called in its place.
+        written: what the command may write, as ends of paths.
+        stubs: what is costly or must not begin: (object, name, replacement).
+        ends: with what error, if any, it ends while nothing is damaged.
     """
 
     folder: Path
@@ -350,7 +350,7 @@ def other_configs(place, finished) -> list[Scene]:
     }
     for name, text in texts.items():
         (folder / name).write_text(text)
-    study = importlib.import_module("hqnn_jax.study")
+    study = importlib.import_module("hqnn_jax.runs.setup")
     return [
         Scene(folder, [folder / name], arguments, (), [(owner, attribute, not_begun)])
         for name, arguments, owner, attribute in (

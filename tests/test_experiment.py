@@ -17,7 +17,7 @@ import pytest
 
 import experiment
 from hqnn_jax.files import locked
-from hqnn_jax.run_folder import usable_cores
+from hqnn_jax.runs.folder import usable_cores
 
 ROOT = Path(experiment.__file__).parent
 SMALL = """
@@ -508,7 +508,7 @@ def test_full_disk_is_one_line_and_loses_nothing(small, tmp_path):
 
 IMPATIENT = """
 import runpy, sys, time
-import hqnn_jax.run
+import hqnn_jax.runs.run
 
 def train_seed(stages, seed, folder, progress, stop):
     print("training", flush=True)
@@ -524,9 +524,9 @@ def load(config, progress):
     while True:
         time.sleep(0.01)
 
-hqnn_jax.run._train_seed = train_seed
+hqnn_jax.runs.run._train_seed = train_seed
 if sys.argv.pop(1) == "while loading":
-    hqnn_jax.run.Study.load = load
+    hqnn_jax.runs.run.Study.load = load
 sys.argv = ["experiment", *sys.argv[1:]]
 runpy.run_module("experiment", run_name="__main__")
 """

@@ -3,7 +3,7 @@
 import pytest
 
 from hqnn_jax.progress import Progress
-from hqnn_jax.study import _reporting
+from hqnn_jax.runs.setup import _reporting
 
 
 @pytest.mark.parametrize("terminal", [True, False])

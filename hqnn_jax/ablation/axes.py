@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from hqnn_jax.config import Config, NoiseConfig
 from hqnn_jax.config.ablation import Settings
-from hqnn_jax.config_loading import all_keys
+from hqnn_jax.config.loading import all_keys
 from hqnn_jax.errors import ConfigurationError
 
 
@@ -62,7 +62,8 @@ AXES: Mapping[str, Callable[[JsonValue], Settings]] = {
 def settings_of(axis: str, value: JsonValue) -> Settings:
     """Return the configuration keys that a value of an axis stands for.
 
-    **Raises:** `ConfigurationError` for an axis that does not exist, naming the closest.
+    Raises:
+        ConfigurationError: for an axis that does not exist, naming the closest.
     """
     if axis in AXES:
         return AXES[axis](value)

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from hqnn_jax.ablation.figures import MARKERS, MOST_LINES, label_text, varied_axes
 from hqnn_jax.ablation.results import AblationResults, ArmResult
 from hqnn_jax.ablation.tables import metric_label, reference_label
-from hqnn_jax.evaluation import formatting
 from hqnn_jax.evaluation.comparison import is_significant
-from hqnn_jax.evaluation.plots import PALETTE, plain_axes, titled_figure
+from hqnn_jax.reporting import formatting
+from hqnn_jax.reporting.plots import PALETTE, plain_axes, titled_figure
 
 TRAINING_SIZE_AXES = ("training_size", "training.images_per_class", "images_per_class")
 """Axes that vary the number of training images."""
@@ -28,11 +28,10 @@ _MOST_NUMBERED_COLUMNS = 14
 class Scale:
     """Where the values of an axis lie on a figure.
 
-    **Attributes:**
-
-    - `positions`: value as written -> coordinate, in increasing order.
-    - `logarithmic`: whether coordinates are logarithms to base 10.
-    - `apart`: values that are no (positive) number and stand beside the others, such as `all`.
+    Attributes:
+        positions: value as written -> coordinate, in increasing order.
+        logarithmic: whether coordinates are logarithms to base 10.
+        apart: values that are no (positive) number and stand beside the others, such as `all`.
     """
 
     positions: Mapping[str, float]
@@ -90,7 +89,8 @@ def curves(results: AblationResults, axis: str) -> Figure:
     One line per combination of the other axes' values. The number of training images is on a
     logarithmic scale.
 
-    **Raises:** `ValueError` for an axis that is not in `curve_axes`.
+    Raises:
+        ValueError: for an axis that is not in `curve_axes`.
     """
     sizes = axis in TRAINING_SIZE_AXES
     scale = number_scale(results.axes[axis], logarithmic=sizes)
@@ -134,7 +134,8 @@ def heat_maps(results: AblationResults) -> Figure:
     A star marks differences whose Holm-adjusted p-value is below 1 - level. The second picture is
     left out where nothing was compared.
 
-    **Raises:** `ValueError` unless `is_complete_grid(results)`.
+    Raises:
+        ValueError: unless `is_complete_grid(results)`.
     """
     if not is_complete_grid(results):
         raise ValueError("expected a grid with exactly two axes of several values")

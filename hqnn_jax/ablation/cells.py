@@ -85,12 +85,11 @@ _ARRAYS = {
 class Cell:
     """One arm, trained and evaluated with one seed.
 
-    **Attributes:**
-
-    - `record`: seed, best_epoch, parameters, validation and test metrics, history, times,
-      dataset; ready for JSON.
-    - `probabilities`: class probabilities of the test images.
-    - `labels`: their true classes.
+    Attributes:
+        record: seed, best_epoch, parameters, validation and test metrics, history, times, dataset;
+            ready for JSON.
+        probabilities: class probabilities of the test images.
+        labels: their true classes.
     """
 
     record: Mapping[str, Any]
@@ -118,7 +117,8 @@ class Cell:
     def read(cls, path: Path) -> Cell:
         """Read a cell's file.
 
-        **Raises:** `RunFolderError` if it is damaged.
+        Raises:
+            RunFolderError: if it is damaged.
         """
         advice = "delete the file and run the same command again"
         arrays = read_arrays(path, RunFolderError, f"damaged cell: {advice}", _ARRAYS)
@@ -142,13 +142,12 @@ def chunks_of(seeds: Sequence[int], size: int) -> tuple[tuple[int, ...], ...]:
 class Claim:
     """Cells that no other process computes as long as they are claimed.
 
-    **Attributes:**
-
-    - `seeds`: those with a cell missing.
-    - `chunks`: the seeds of each program they are trained in, `chunks_of` those of the study;
-      finished ones are among them, since a program of fewer seeds gives other digits.
-    - `decided`: whether the chunks are fixed. If not, there is one, of all seeds of the study, and
-      this process is to divide it.
+    Attributes:
+        seeds: those with a cell missing.
+        chunks: the seeds of each program they are trained in, `chunks_of` those of the study;
+            finished ones are among them, since a program of fewer seeds gives other digits.
+        decided: whether the chunks are fixed. If not, there is one, of all seeds of the study, and
+            this process is to divide it.
     """
 
     seeds: tuple[int, ...]
@@ -180,7 +179,8 @@ class CellStore:
     def prepare(self) -> None:
         """Create the folder, or check that it is one of this version.
 
-        **Raises:** `RunFolderError` if it holds something else or cannot be written.
+        Raises:
+            RunFolderError: if it holds something else or cannot be written.
         """
         with locked(self.folder, wait=True):
             if not self._manifest.exists() and contents(self.folder):
@@ -216,10 +216,12 @@ class CellStore:
 
         It is what the folder's first cells were computed with. Without any, `together` is noted.
 
-        **Arguments:** `together`: what is asked for, None for no number in particular; `groups`,
-        `seeds`: of the study, arms of one training key in each group.
+        Args:
+            together: what is asked for, None for no number in particular.
+            groups, seeds: of the study, arms of one training key in each group.
 
-        **Raises:** `RunFolderError` if another number is asked for.
+        Raises:
+            RunFolderError: if another number is asked for.
         """
         with self._changing_manifest() as manifest:
             if not any(self._cells.glob("*.npz")):
@@ -289,7 +291,9 @@ class CellStore:
     def claim(self, arms: Sequence[Arm], seeds: Sequence[int]) -> Iterator[Claim]:
         """Claim the programs that something is missing of and no other process is computing.
 
-        **Arguments:** `arms`: of one training key; `seeds`: all seeds of the study.
+        Args:
+            arms: of one training key.
+            seeds: all seeds of the study.
         """
         with contextlib.ExitStack() as held:
             size, mine = self.size(arms), True

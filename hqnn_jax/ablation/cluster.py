@@ -40,11 +40,10 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax")
 class Resources:
     """What one piece of work needs.
 
-    **Attributes:**
-
-    - `num_cpus`: CPU cores.
-    - `num_gpus`: GPUs; a fraction shares one, and JAX then takes its memory only as needed.
-    - `memory`: bytes; None asks for none in particular. Ray plans with it but enforces nothing.
+    Attributes:
+        num_cpus: CPU cores.
+        num_gpus: GPUs; a fraction shares one, and JAX then takes its memory only as needed.
+        memory: bytes; None asks for none in particular. Ray plans with it but enforces nothing.
     """
 
     num_cpus: float | int = 1
@@ -74,20 +73,21 @@ def run_on_ray(
     twice at most. When this process stops early (Ctrl-C, an error in `on_result`), tasks that have
     not finished are cancelled; results that were handed over stay.
 
-    **Arguments:**
+    Args:
+        address: `auto` (the cluster this machine is part of, or $RAY_ADDRESS), `host:port` (the
+            same, by its head's address), `ray://host:port` (from outside; it takes `ray[client]`),
+            or `local`: a cluster of this machine alone, for as long as this call takes.
+        work: what can be pickled, its `str` fit for a message. Paths in it must mean the same on
+            every node.
+        perform: a module's function; its result depends on the work only.
+        resources: of each piece.
+        on_result: called in this process with each piece and its result, as they finish.
 
-    - `address`: `auto` (the cluster this machine is part of, or $RAY_ADDRESS), `host:port` (the
-      same, by its head's address), `ray://host:port` (from outside; it takes `ray[client]`), or
-      `local`: a cluster of this machine alone, for as long as this call takes.
-    - `work`: what can be pickled, its `str` fit for a message. Paths in it must mean the same on
-      every node.
-    - `perform`: a module's function; its result depends on the work only.
-    - `resources`: of each piece.
-    - `on_result`: called in this process with each piece and its result, as they finish.
-
-    **Raises:** `ConfigurationError` if Ray is not installed, the address is wrong or nobody answers
-    there, or no node has the resources; `TrainingError` if work has failed, or a worker has other
-    versions than this process. Each is one line.
+    Raises:
+        ConfigurationError: if Ray is not installed, the address is wrong or nobody answers there,
+            or no node has the resources.
+        TrainingError: if work has failed, or a worker has other versions than this process. Each is
+            one line.
     """
     if not work:
         return

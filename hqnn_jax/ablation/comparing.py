@@ -10,8 +10,8 @@ from jaxtyping import Int
 
 from hqnn_jax.ablation.results import ArmResult
 from hqnn_jax.evaluation.comparison import COUNTED_METRICS, Comparison, adjust, compare
-from hqnn_jax.evaluation.pages import METRIC_NAMES
 from hqnn_jax.evaluation.verdict import overall, verdict
+from hqnn_jax.reporting.pages import METRIC_NAMES
 
 
 class ComparedArm(NamedTuple):
@@ -33,13 +33,13 @@ def compare_arms(
 ) -> dict[str, Comparison]:
     """Compare the test metric of every arm with that of its reference, after Holm's correction.
 
-    **Arguments:**
+    Args:
+        arms: of one study, over the same seeds.
+        reference: name of an arm -> name of the arm it is compared with.
+        metric, level: what is compared, and the confidence level.
 
-    - `arms`: of one study, over the same seeds.
-    - `reference`: name of an arm -> name of the arm it is compared with.
-    - `metric`, `level`: what is compared, and the confidence level.
-
-    **Returns:** name of an arm -> its comparison, in the order of `reference`.
+    Returns:
+        Name of an arm -> its comparison, in the order of `reference`.
     """
     by_name = {arm.name: arm for arm in arms}
     comparisons = {}
@@ -67,7 +67,8 @@ def verdicts(
 ) -> tuple[str, ...]:
     """Return the sentences that follow: one per compared arm, then of all; none without any.
 
-    **Arguments:** as `compare_arms`, and `comparisons`: what it returned.
+    Args:
+        comparisons: what `compare_arms` returned; the others as there.
     """
     if not comparisons:
         return ()

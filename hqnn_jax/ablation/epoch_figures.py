@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from hqnn_jax.ablation.figures import MOST_LINES, arm_labels, label_text
 from hqnn_jax.ablation.results import AblationResults, ArmResult
-from hqnn_jax.evaluation.plots import PALETTE, plain_axes, titled_figure
+from hqnn_jax.reporting.plots import PALETTE, plain_axes, titled_figure
 
 _ALWAYS_RECORDED = frozenset(
     {

@@ -27,9 +27,9 @@ from hqnn_jax.ablation.tables import (
     reference_label,
     signed_interval,
 )
-from hqnn_jax.evaluation import formatting
 from hqnn_jax.evaluation.comparison import Comparison, is_significant
-from hqnn_jax.evaluation.plots import (
+from hqnn_jax.reporting import formatting
+from hqnn_jax.reporting.plots import (
     BLUE,
     GREY,
     PALETTE,
@@ -71,7 +71,8 @@ def forest(results: AblationResults) -> Figure:
     Holm-adjusted p-value is below 1 - level have a filled diamond. Where a few large differences
     would hide all others, a second panel enlarges the rest.
 
-    **Raises:** `ValueError` where nothing was compared.
+    Raises:
+        ValueError: where nothing was compared.
     """
     arms = compared_arms(results)
     if not arms:

@@ -8,21 +8,21 @@ from typing import Any
 
 from hqnn_jax.ablation.axes import AXES
 from hqnn_jax.config.ablation import AblationFile
+from hqnn_jax.config.loading import read_yaml, validated
 from hqnn_jax.config.yaml_text import parse_yaml
-from hqnn_jax.config_loading import read_yaml, validated
 from hqnn_jax.errors import ConfigurationError
 
 
 def load_ablation(path: Path, arguments: Sequence[str]) -> AblationFile:
     """Read the configuration of an ablation.
 
-    **Arguments:**
+    Args:
+        path: a YAML file with an `ablation` section, or that of a run.
+        arguments: `AXIS=V1,V2,…` adds an axis or replaces its values; a named axis may have one
+            value. Anything else is `KEY=VALUE`, as for a run.
 
-    - `path`: a YAML file with an `ablation` section, or that of a run.
-    - `arguments`: `AXIS=V1,V2,…` adds an axis or replaces its values; a named axis may have one
-      value. Anything else is `KEY=VALUE`, as for a run.
-
-    **Raises:** `ConfigurationError`, one line.
+    Raises:
+        ConfigurationError: one line.
     """
     data = read_yaml(path)
     axes, overrides = _divided(arguments)

@@ -18,9 +18,9 @@ from pydantic import JsonValue  # noqa: F401 - the run-time check of Settings lo
 from hqnn_jax.ablation.axes import settings_of, updated, written
 from hqnn_jax.config import Config
 from hqnn_jax.config.ablation import AblationConfig, AblationFile, Settings
-from hqnn_jax.config_loading import describe_problem
+from hqnn_jax.config.loading import describe_problem
 from hqnn_jax.errors import ConfigurationError
-from hqnn_jax.study import check_model
+from hqnn_jax.runs.setup import check_model
 
 FORMAT = 1
 """Raised whenever cells written before would not be what the same configuration gives now."""
@@ -42,12 +42,12 @@ _NOT_OF_A_CELL: Any = {
 class Arm:
     """One arm of an ablation.
 
-    **Attributes:**
-
-    - `name`: unique and fit for a file name; `label`: how tables call it.
-    - `settings`: axis -> its value as written in tables; empty for arms that were listed.
-    - `config`: the whole configuration of its runs.
-    - `reference`: name of the arm it is compared with, None for a reference.
+    Attributes:
+        name: unique and fit for a file name.
+        label: how tables call it.
+        settings: axis -> its value as written in tables; empty for arms that were listed.
+        config: the whole configuration of its runs.
+        reference: name of the arm it is compared with, None for a reference.
     """
 
     name: str
@@ -73,8 +73,11 @@ class Arm:
 class Plan:
     """All arms of an ablation, ready to run.
 
-    **Attributes:** `name`; `file`, the configuration; `axes`, axis -> its values as written in
-    tables; `arms`, in order, references among them.
+    Attributes:
+        name: of the study.
+        file: the configuration.
+        axes: axis -> its values as written in tables.
+        arms: in order, references among them.
     """
 
     name: str
@@ -91,9 +94,10 @@ class Plan:
     def of(cls, name: str, file: AblationFile) -> Plan:
         """Lay out the arms and check each of them; nothing runs.
 
-        **Raises:** `ConfigurationError`, one line: an axis, a value or a reference that does not
-        exist, two arms that are the same, too few seeds for tests, a model that cannot be built
-        (for example a circuit no classical layer matches).
+        Raises:
+            ConfigurationError: one line: an axis, a value or a reference that does not exist, two
+                arms that are the same, too few seeds for tests, a model that cannot be built (for
+                example a circuit no classical layer matches).
         """
         ablation = file.ablation
         arms, axes = _listed_arms(file) if ablation.arms else _arms_of_axes(file)

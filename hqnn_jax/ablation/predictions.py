@@ -31,12 +31,11 @@ FILE_NAME = "predictions.npz"
 class Recomputed(NamedTuple):
     """What follows from the predicted classes of a study.
 
-    **Attributes:**
-
-    - `test`: name of an arm -> metric -> its value of every seed; those that need probabilities
-      are the stored ones.
-    - `summaries`: name of an arm -> the compared metric over seeds.
-    - `comparisons`, `verdicts`: as in `AblationResults`.
+    Attributes:
+        test: name of an arm -> metric -> its value of every seed; those that need probabilities are
+            the stored ones.
+        summaries: name of an arm -> the compared metric over seeds.
+        comparisons, verdicts: as in `AblationResults`.
     """
 
     test: Mapping[str, Mapping[str, Sequence[float]]]
@@ -67,9 +66,8 @@ def recompute(folder: Path) -> Recomputed:
     Only what is compared with what, and values of a compared metric that needs probabilities
     (roc_auc), are read from `study.json`.
 
-    **Arguments:**
-
-    - `folder`: with `study.json` and `predictions.npz`.
+    Args:
+        folder: with `study.json` and `predictions.npz`.
     """
     study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     metric, level = study["metric"], study["level"]

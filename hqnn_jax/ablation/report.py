@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from hqnn_jax.ablation import axis_figures, epoch_figures, figures, predictions, tables
 from hqnn_jax.ablation.results import AblationResults, ArmResult
 from hqnn_jax.errors import RunFolderError
-from hqnn_jax.evaluation import formatting, plots
 from hqnn_jax.evaluation.comparison import COUNTED_METRICS
-from hqnn_jax.evaluation.document import Document, Section, write_document
-from hqnn_jax.evaluation.pages import METRIC_NAMES
 from hqnn_jax.evaluation.sign_flips import EXACT_UP_TO, NUM_FLIPS
 from hqnn_jax.files import write_arrays, write_atomically
+from hqnn_jax.reporting import formatting, plots
+from hqnn_jax.reporting.document import Document, Section, write_document
+from hqnn_jax.reporting.pages import METRIC_NAMES
 
 _MOST_VERDICTS_ON_TOP = 12
 
@@ -35,14 +35,15 @@ def write_reports(results: AblationResults, folder: Path) -> Path:
     - `study.json`: everything but the predicted classes; NaN and infinity are null.
     - `predictions.npz`: the predicted classes, for recomputing it all; see `predictions`.
 
-    **Arguments:**
+    Args:
+        results: see `AblationResults`; `comparisons` and `verdicts` may be empty.
+        folder: created where it does not exist.
 
-    - `results`: see `AblationResults`; `comparisons` and `verdicts` may be empty.
-    - `folder`: created where it does not exist.
+    Returns:
+        The path of `report.html`, which is written last.
 
-    **Returns:** the path of `report.html`, which is written last.
-
-    **Raises:** `RunFolderError` where a file cannot be written.
+    Raises:
+        RunFolderError: where a file cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -16,22 +16,21 @@ from hqnn_jax.evaluation.comparison import Comparison, Summary
 class ArmResult:
     """One arm: a configuration, trained and evaluated once per seed.
 
-    **Attributes:**
-
-    - `name`: short and unique, fit for a file name; `label`: how tables call it.
-    - `settings`: axis -> its value in this arm, as written in tables; axes in the order of the
-      ablation. Empty where arms were listed one by one.
-    - `seeds`: in the order of all sequences below.
-    - `validation`, `test`: metric (accuracy, macro_f1, weighted_f1, roc_auc,
-      expected_calibration_error) -> one fraction per seed; NaN where it is undefined.
-    - `predicted`, `labels`: predicted and true class of every test image.
-    - `parameters`: trained parameters by group (backbone, circuit, classical) and in `total`.
-    - `best_epochs`: epoch of the evaluated checkpoint.
-    - `history`: one record per seed and epoch: seed, epoch, train_loss, train_accuracy,
-      validation_loss, validation_accuracy and, where asked for, insights (name -> value).
-    - `train_seconds`: time of training divided by the seeds trained together; without compilation.
-    - `compile_seconds`: of all programs of the arm.
-    - `summary`: of the compared metric on the test split.
+    Attributes:
+        name: short and unique, fit for a file name; `label`: how tables call it.
+        settings: axis -> its value in this arm, as written in tables; axes in the order of the
+            ablation. Empty where arms were listed one by one.
+        seeds: in the order of all sequences below.
+        validation, test: metric (accuracy, macro_f1, weighted_f1, roc_auc,
+            expected_calibration_error) -> one fraction per seed; NaN where it is undefined.
+        predicted, labels: predicted and true class of every test image.
+        parameters: trained parameters by group (backbone, circuit, classical) and in `total`.
+        best_epochs: epoch of the evaluated checkpoint.
+        history: one record per seed and epoch: seed, epoch, train_loss, train_accuracy,
+            validation_loss, validation_accuracy and, where asked for, insights (name -> value).
+        train_seconds: time of training divided by the seeds trained together; without compilation.
+        compile_seconds: of all programs of the arm.
+        summary: of the compared metric on the test split.
     """
 
     name: str
@@ -59,18 +58,17 @@ class ArmResult:
 class AblationResults:
     """Everything an ablation has found.
 
-    **Attributes:**
-
-    - `name`: of the ablation's configuration file, without suffix.
-    - `metric`, `level`: what is compared, and the confidence level.
-    - `axes`: axis -> its values as written in tables, in order; empty where arms were listed.
-    - `arms`: in order.
-    - `reference`: name of an arm -> name of the arm it is compared with; references are no keys.
-    - `comparisons`: name of an arm -> its comparison; empty where nothing is tested.
-    - `verdicts`: sentences that follow from the comparisons: one per compared arm, then of all.
-    - `dataset`: as in metrics.json (name, synthetic, class_names, counts, warnings, citation, …).
-    - `environment`: versions, device and git commit.
-    - `config_text`: the ablation's configuration as YAML, everything resolved.
+    Attributes:
+        name: of the ablation's configuration file, without suffix.
+        metric, level: what is compared, and the confidence level.
+        axes: axis -> its values as written in tables, in order; empty where arms were listed.
+        arms: in order.
+        reference: name of an arm -> name of the arm it is compared with; references are no keys.
+        comparisons: name of an arm -> its comparison; empty where nothing is tested.
+        verdicts: sentences that follow from the comparisons: one per compared arm, then of all.
+        dataset: as in metrics.json (name, synthetic, class_names, counts, warnings, citation, …).
+        environment: versions, device and git commit.
+        config_text: the ablation's configuration as YAML, everything resolved.
     """
 
     name: str

@@ -24,7 +24,7 @@ from hqnn_jax.errors import HqnnError, RunFolderError, TrainingError
 from hqnn_jax.evaluation.comparison import summarise
 from hqnn_jax.files import locked
 from hqnn_jax.progress import Progress
-from hqnn_jax.run_folder import describe_environment
+from hqnn_jax.runs.folder import describe_environment
 from hqnn_jax.training.interrupt import stop_requested
 from hqnn_jax.training.loop import Interrupted
 
@@ -51,18 +51,19 @@ def run_ablation(
 
     The same call goes on where an earlier one was stopped; two processes may share a folder.
 
-    **Arguments:**
+    Args:
+        plan: what to run.
+        folder: of cells and report.
+        progress: where progress is shown.
+        together: seeds in one program at most, for a folder that has no cells yet; None for as many
+            as memory allows, or what the cells were begun with.
+        ray: where and with what the cells are computed; None for this process.
 
-    - `plan`: what to run.
-    - `folder`: of cells and report.
-    - `progress`: where progress is shown.
-    - `together`: seeds in one program at most, for a folder that has no cells yet; None for as many
-      as memory allows, or what the cells were begun with.
-    - `ray`: where and with what the cells are computed; None for this process.
-
-    **Raises:** `RunFolderError` for a folder of another version, or begun with another number of
-    seeds in one program; `Interrupted` when the user stops it; `TrainingError` if cells could not
-    be trained, when all others are finished.
+    Raises:
+        RunFolderError: for a folder of another version, or begun with another number of seeds in
+            one program.
+        Interrupted: when the user stops it.
+        TrainingError: if cells could not be trained, when all others are finished.
     """
     store = CellStore(folder)
     store.prepare()
@@ -209,7 +210,8 @@ def _raise_failures(failures: Mapping[str, HqnnError], store: CellStore) -> None
 def assemble(plan: Plan, store: CellStore) -> AblationResults:
     """Read every cell and compare the arms.
 
-    **Raises:** `RunFolderError` if a cell is missing or damaged, or was computed on other images.
+    Raises:
+        RunFolderError: if a cell is missing or damaged, or was computed on other images.
     """
     ablation = plan.file.ablation
     cells = {arm.name: [store.read(arm, seed) for seed in plan.seeds] for arm in plan.arms}

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from hqnn_jax.ablation.results import AblationResults, ArmResult
-from hqnn_jax.evaluation import formatting
-from hqnn_jax.evaluation.document import Table
-from hqnn_jax.evaluation.formatting import UNDEFINED
-from hqnn_jax.evaluation.pages import METRIC_NAMES
+from hqnn_jax.reporting import formatting
+from hqnn_jax.reporting.document import Table
+from hqnn_jax.reporting.formatting import UNDEFINED
+from hqnn_jax.reporting.pages import METRIC_NAMES
 
 EACH_ITS_OWN = "its reference"
 """What arms are compared with where no few words name their references."""

@@ -18,15 +18,15 @@ from hqnn_jax.ablation.cells import Cell, Claim, chunks_of
 from hqnn_jax.ablation.plan import Arm
 from hqnn_jax.data.records import RecordImages
 from hqnn_jax.errors import TrainingError
-from hqnn_jax.evaluation.finished_run import load_run
 from hqnn_jax.evaluation.metrics import point_estimates
 from hqnn_jax.files import locked
-from hqnn_jax.models import Variables
+from hqnn_jax.models.classifier import Variables
 from hqnn_jax.progress import Progress
-from hqnn_jax.run import evaluate, train
-from hqnn_jax.run_folder import RunFolder
-from hqnn_jax.stages import Stages
-from hqnn_jax.study import Study, describe_dataset
+from hqnn_jax.runs.finished import load_run
+from hqnn_jax.runs.folder import RunFolder
+from hqnn_jax.runs.run import evaluate, train
+from hqnn_jax.runs.setup import Study, describe_dataset
+from hqnn_jax.runs.stages import Stages
 from hqnn_jax.training.loop import TrainingData
 from hqnn_jax.training.prediction import Predictor, averaged_over_views, of_seeds
 from hqnn_jax.training.seeds import (
@@ -61,8 +61,9 @@ class Work:
 class Finished:
     """Cells of the seeds of one program.
 
-    **Attributes:** `cells`: the arm, the seed and the content of the file of each; `size`: seeds in
-    one program at most, which the study's chunks are made with.
+    Attributes:
+        cells: the arm, the seed and the content of the file of each.
+        size: seeds in one program at most, which the study's chunks are made with.
     """
 
     cells: tuple[tuple[Arm, int, bytes], ...]
@@ -95,12 +96,11 @@ class Worker:
     ):
         """Compute nothing yet.
 
-        **Arguments:**
-
-        - `progress`: where progress is shown.
-        - `stop`: becomes true when work is to be left.
-        - `together`: seeds in one program at most; None for as many as memory allows.
-        - `scratch`: the folder of a run that cannot be trained together with others.
+        Args:
+            progress: where progress is shown.
+            stop: becomes true when work is to be left.
+            together: seeds in one program at most; None for as many as memory allows.
+            scratch: the folder of a run that cannot be trained together with others.
         """
         self.progress = progress
         self.stop = stop
@@ -111,8 +111,11 @@ class Worker:
     def perform(self, work: Work) -> Iterator[Finished]:
         """Yield the cells of a work as they are finished, one chunk of seeds at a time.
 
-        **Raises:** `HqnnError` of the kind that fits, `TrainingError` if the seeds that are to be
-        trained together need more memory than there is; `Interrupted` once `stop()` is true.
+        Raises:
+            HqnnError: of the kind that fits.
+            TrainingError: if the seeds that are to be trained together need more memory than there
+                is.
+            Interrupted: once `stop()` is true.
         """
         config, claim = work.arms[0].config, work.claim
         study = Study.load(config, self.progress, like=self._study)

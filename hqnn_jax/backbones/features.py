@@ -69,7 +69,8 @@ def image_features(
     All values are finite. A flat image has no cell, no edge and no frequency: these features are
     0, its GLCM energy, homogeneity and correlation 1.
 
-    **Raises:** `DataError` for images that are neither grey nor RGB, or smaller than 8x8.
+    Raises:
+        DataError: for images that are neither grey nor RGB, or smaller than 8x8.
     """
     if images.shape[3] not in (1, 3) or min(images.shape[1:3]) < 8:
         raise DataError(

@@ -1,17 +1,7 @@
 """Circuits: one definition, evaluated by several engines."""
 
 from hqnn_jax.circuits.angles import AngleFunction, Inputs
-from hqnn_jax.circuits.channels import (
-    Channel,
-    amplitude_damping,
-    bit_flip,
-    depolarizing,
-    over_rotation,
-    phase_damping,
-    phase_flip,
-    thermal_relaxation,
-)
-from hqnn_jax.circuits.definition import Circuit
+from hqnn_jax.circuits.circuit import Circuit
 from hqnn_jax.circuits.engines import ENGINES
 from hqnn_jax.circuits.gates import Gate, Observable
 from hqnn_jax.circuits.library import (
@@ -28,7 +18,17 @@ from hqnn_jax.circuits.library import (
     radhi2025,
     strongly_entangling,
 )
-from hqnn_jax.circuits.noise import NoiseModel, ReadoutError
+from hqnn_jax.circuits.noise.channels import (
+    Channel,
+    amplitude_damping,
+    bit_flip,
+    depolarizing,
+    over_rotation,
+    phase_damping,
+    phase_flip,
+    thermal_relaxation,
+)
+from hqnn_jax.circuits.noise.model import NoiseModel, ReadoutError
 
 __all__ = [
     "ANSATZE",

@@ -14,8 +14,8 @@ import numpy as np
 import pennylane as qml
 from jaxtyping import Bool
 
-from hqnn_jax.circuits.capture import queue
-from hqnn_jax.circuits.definition import Circuit
+from hqnn_jax.circuits.capture.quantum_function import queue
+from hqnn_jax.circuits.circuit import Circuit
 from hqnn_jax.circuits.gates import Gate
 from hqnn_jax.errors import CircuitError
 

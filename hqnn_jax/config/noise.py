@@ -17,7 +17,7 @@ STRENGTHS = ("one_qubit", "two_qubit", "amplitude_damping", "readout")
 class NoiseConfig(Section):
     """Strength of each error, or the device whose errors they are; all zero is an ideal circuit.
 
-    Depolarizing probabilities are those of `hqnn_jax.circuits.channels.depolarizing`.
+    Depolarizing probabilities are those of `hqnn_jax.circuits.noise.channels.depolarizing`.
     """
 
     one_qubit: Strength = 0.0

@@ -78,16 +78,17 @@ _Loader.add_implicit_resolver(_MERGE, re.compile("^<<$"), ["<"])
 def parse_yaml(text: str, where: str) -> Any:
     """Read one YAML document.
 
-    **Arguments:**
+    Args:
+        text: the document.
+        where: what the message of an error begins with.
 
-    - `text`: the document.
-    - `where`: what the message of an error begins with.
+    Returns:
+        Dictionaries with strings as keys, lists and scalars; aliases are copies.
 
-    **Returns:** dictionaries with strings as keys, lists and scalars; aliases are copies.
-
-    **Raises:** `ConfigurationError` for text that is not YAML, keys that appear twice or are no
-    words, tags beyond those of JSON, aliases of what they are in, and documents that are too deep
-    or too large when their aliases are written out.
+    Raises:
+        ConfigurationError: for text that is not YAML, keys that appear twice or are no words, tags
+            beyond those of JSON, aliases of what they are in, and documents that are too deep or
+            too large when their aliases are written out.
     """
     try:
         root = _composed(text)

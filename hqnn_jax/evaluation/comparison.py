@@ -45,11 +45,10 @@ _EXACT_BELOW = 25
 class Summary:
     """One arm's metric over seeds; fractions, not per cent.
 
-    **Attributes:**
-
-    - `mean`, `deviation`: over seeds; the standard deviation has ddof=1, None for one seed.
-    - `t_interval`: of the mean; None for one seed. There is no bootstrap interval: over 5 or 10
-      seeds even the BCa interval covers the mean in 84 to 89 studies of 100 instead of 95.
+    Attributes:
+        mean, deviation: over seeds; the standard deviation has ddof=1, None for one seed.
+        t_interval: of the mean; None for one seed. There is no bootstrap interval: over 5 or 10
+            seeds even the BCa interval covers the mean in 84 to 89 studies of 100 instead of 95.
     """
 
     mean: float
@@ -61,21 +60,20 @@ class Summary:
 class Comparison:
     """An arm minus its reference, seed by seed; fractions, not per cent.
 
-    **Attributes:**
-
-    - `differences`: of each seed.
-    - `counts`: the same in images, where the metric is one of `COUNTED_METRICS`, else None.
-    - `mean`, `deviation`: of the differences (ddof=1).
-    - `t_interval`: of the mean difference.
-    - `t_test`, `wilcoxon`, `permutation`: two-sided p-values of no difference.
-    - `adjusted`: the permutation test's p-value after Holm's correction over all comparisons.
-    - `effect_size`: Cohen's d of paired samples, mean / deviation; None where all differences are
-      equal.
-    - `mcnemar`: p-value of McNemar's test on the predictions of all seeds together.
-    - `only_arm_right`, `only_reference_right`: the predictions it counts.
-    - `detectable`: smallest true difference that such a study finds with 80 % power, that of the
-      permutation test after Holm's correction (see `power`); infinite where no difference is large
-      enough, and NaN until `adjust` knows the study.
+    Attributes:
+        differences: of each seed.
+        counts: the same in images, where the metric is one of `COUNTED_METRICS`, else None.
+        mean, deviation: of the differences (ddof=1).
+        t_interval: of the mean difference.
+        t_test, wilcoxon, permutation: two-sided p-values of no difference.
+        adjusted: the permutation test's p-value after Holm's correction over all comparisons.
+        effect_size: Cohen's d of paired samples, mean / deviation; None where all differences are
+            equal.
+        mcnemar: p-value of McNemar's test on the predictions of all seeds together.
+        only_arm_right, only_reference_right: the predictions it counts.
+        detectable: smallest true difference that such a study finds with 80 % power, that of the
+            permutation test after Holm's correction (see `power`); infinite where no difference is
+            large enough, and NaN until `adjust` knows the study.
     """
 
     differences: tuple[float, ...]
@@ -97,15 +95,16 @@ class Comparison:
 def summarise(values: Float[np.ndarray, " seeds"], *, level: float = 0.95) -> Summary:
     """Describe one arm's metric over seeds.
 
-    **Arguments:**
+    Args:
+        values: the metric of each seed, fractions.
+        level: confidence level of the interval.
 
-    - `values`: the metric of each seed, fractions.
-    - `level`: confidence level of the interval.
+    Returns:
+        Mean, deviation and t interval. Where all values are equal the interval is that value; where
+        one is NaN the mean is NaN and the rest None.
 
-    **Returns:** mean, deviation and t interval. Where all values are equal the interval is that
-    value; where one is NaN the mean is NaN and the rest None.
-
-    **Raises:** `ValueError` without a value.
+    Raises:
+        ValueError: without a value.
     """
     if not len(values):
         raise ValueError("cannot summarise a metric of no seeds; expected at least one value")
@@ -132,18 +131,18 @@ def compare(
 ) -> Comparison:
     """Compare an arm with its reference, seed by seed.
 
-    **Arguments:**
+    Args:
+        values, reference: the metric of each seed, fractions, in the same order of seeds.
+        predicted, reference_predicted: predicted classes of the same samples.
+        labels: the true classes.
+        counted: whether the metric is a share of the samples (see `COUNTED_METRICS`). Differences
+            are then whole numbers of samples, and are tested as such.
+        level: confidence level of the interval.
+        seed: of the sign flips that are drawn for more than `EXACT_UP_TO` seeds if not `counted`.
 
-    - `values`, `reference`: the metric of each seed, fractions, in the same order of seeds.
-    - `predicted`, `reference_predicted`: predicted classes of the same samples.
-    - `labels`: the true classes.
-    - `counted`: whether the metric is a share of the samples (see `COUNTED_METRICS`). Differences
-      are then whole numbers of samples, and are tested as such.
-    - `level`: confidence level of the interval.
-    - `seed`: of the sign flips that are drawn for more than `EXACT_UP_TO` seeds if not `counted`.
-
-    **Returns:** the comparison, `adjusted` being `permutation` and `detectable` NaN until `adjust`
-    knows the other comparisons. All tests are two-sided:
+    Returns:
+        The comparison, `adjusted` being `permutation` and `detectable` NaN until `adjust` knows the
+        other comparisons. All tests are two-sided:
 
     - `t_test`: Student's paired test; its limit 0 where all differences are equal and not zero.
     - `wilcoxon`: the signed-rank test with Pratt's (1959) zeros, which keep their ranks; exact.
@@ -154,8 +153,9 @@ def compare(
 
     1 is the p-value of differences that all are zero.
 
-    **Raises:** `ValueError` for fewer than 2 seeds, or where `values` that are `counted` are no
-    shares of the samples.
+    Raises:
+        ValueError: for fewer than 2 seeds, or where `values` that are `counted` are no shares of
+            the samples.
     """
     right, reference_right = predicted == labels, reference_predicted == labels
     return compare_paired(
@@ -181,10 +181,12 @@ def compare_paired(
 ) -> Comparison:
     """Do what `compare` does from the predictions' counts alone.
 
-    **Arguments:** as `compare`, and `num_samples`: of how many samples the metric is a share; None
-    where it is none.
+    Args:
+        num_samples: of how many samples the metric is a share; None where it is none. The others
+            are those of `compare`.
 
-    **Raises:** as `compare`.
+    Raises:
+        As `compare`.
     """
     if len(values) < 2:
         raise ValueError(f"cannot test differences over {len(values)} seeds; expected at least 2")
@@ -210,7 +212,8 @@ def compare_paired(
 def as_counts(shares: Float[np.ndarray, " seeds"], num_samples: int) -> Int64[np.ndarray, " seeds"]:
     """Return how many samples each share is: 0.25 of 8 are 2.
 
-    **Raises:** `ValueError` for a number that is no such share.
+    Raises:
+        ValueError: for a number that is no such share.
     """
     counts = np.rint(shares * num_samples).astype(np.int64)
     if np.abs(counts / num_samples - shares).max() > TIE:
@@ -224,12 +227,12 @@ def adjust(comparisons: Mapping[str, Comparison], *, level: float = 0.95) -> dic
     An undefined p-value counts as one test that finds nothing and stays undefined, so the number
     of comparisons is the planned one.
 
-    **Arguments:**
+    Args:
+        comparisons: all of a study, over the same seeds.
+        level: confidence level of the study; what is `detectable` is so at 1 - level.
 
-    - `comparisons`: all of a study, over the same seeds.
-    - `level`: confidence level of the study; what is `detectable` is so at 1 - level.
-
-    **Returns:** the comparisons with `adjusted` and `detectable` set, in the same order.
+    Returns:
+        The comparisons with `adjusted` and `detectable` set, in the same order.
     """
     from statsmodels.stats.multitest import multipletests
 

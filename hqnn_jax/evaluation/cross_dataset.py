@@ -25,7 +25,7 @@ from hqnn_jax.data.loading import load_dataset
 from hqnn_jax.data.records import take
 from hqnn_jax.errors import ConfigurationError, DataError, RunFolderError
 from hqnn_jax.evaluation.metrics import compute_metrics, mean_over_seeds
-from hqnn_jax.models import Variables
+from hqnn_jax.models.classifier import Variables
 from hqnn_jax.training.prediction import Predictor, averaged_over_views
 from hqnn_jax.training.step import Task
 
@@ -38,14 +38,14 @@ def map_classes(
 ) -> Int[np.ndarray, " their_classes"]:
     """Return the model's label of each of their classes, `LEFT_OUT` for those not mapped.
 
-    **Arguments:**
+    Args:
+        class_map: their class name -> the model's class name.
+        their_names, our_names: class names of the other dataset and of the model.
+        where: what the message of an error begins with.
 
-    - `class_map`: their class name -> the model's class name.
-    - `their_names`, `our_names`: class names of the other dataset and of the model.
-    - `where`: what the message of an error begins with.
-
-    **Raises:** `ConfigurationError` for an unknown name, with the closest one, or where fewer than
-    two of the model's classes are left, so that there is nothing to tell apart.
+    Raises:
+        ConfigurationError: for an unknown name, with the closest one, or where fewer than two of
+            the model's classes are left, so that there is nothing to tell apart.
     """
     labels = np.full(len(their_names), LEFT_OUT)
     for theirs, ours in class_map.items():
@@ -87,13 +87,13 @@ class OtherDataset:
     ) -> OtherDataset:
         """Load the dataset and check that the model can be evaluated on it.
 
-        **Arguments:**
+        Args:
+            config: the other dataset; without a `data_dir` it is looked for where ours was.
+            ours, dataset_config: what the model is trained on.
 
-        - `config`: the other dataset; without a `data_dir` it is looked for where ours was.
-        - `ours`, `dataset_config`: what the model is trained on.
-
-        **Raises:** `ConfigurationError` for unknown classes or another number of channels;
-        `DataError` where it cannot be read or has no image of a mapped class.
+        Raises:
+            ConfigurationError: for unknown classes or another number of channels.
+            DataError: where it cannot be read or has no image of a mapped class.
         """
         source = config.dataset
         where = f"evaluation on {source.name}"
@@ -158,12 +158,11 @@ def predict_other(
 ) -> Float[np.ndarray, "seeds images classes"]:
     """Return the probabilities of every model for the selected images, split after split.
 
-    **Arguments:**
-
-    - `inputs`: per split, images (in memory or on disk) or features of a frozen backbone.
-    - `trained`: the models; those with the same task share a compiled program.
-    - `options`: batch size and test-time augmentation.
-    - `advance`: told how many images each finished batch held.
+    Args:
+        inputs: per split, images (in memory or on disk) or features of a frozen backbone.
+        trained: the models; those with the same task share a compiled program.
+        options: batch size and test-time augmentation.
+        advance: told how many images each finished batch held.
     """
     selected = other.selected()
     size = min(options.batch_size, max(map(len, selected.values())))
@@ -208,19 +207,19 @@ def cross_metrics(
 ) -> dict[str, Any]:
     """Return what `metrics.json` says about the evaluation on another dataset.
 
-    **Arguments:**
+    Args:
+        other: the dataset.
+        probabilities: of its selected images, over the model's classes.
+        ours: the dataset of the model.
+        seeds: one per row of `probabilities`.
+        options: bootstrap samples and calibration bins.
 
-    - `other`: the dataset.
-    - `probabilities`: of its selected images, over the model's classes.
-    - `ours`: the dataset of the model.
-    - `seeds`: one per row of `probabilities`.
-    - `options`: bootstrap samples and calibration bins.
-
-    **Returns:** JSON types: what the dataset is; `open` (`accuracy` over all classes of the model,
-    `per_class` with the `recall` of the mapped ones, `confusion_matrix` with counts, their class
-    first, the model's second) and `closed` (`compute_metrics` over the mapped classes), means over
-    seeds with `intervals` (see `compute_metrics`) and, for several seeds, `standard_deviation`;
-    `seeds` with the same of each.
+    Returns:
+        JSON types: what the dataset is; `open` (`accuracy` over all classes of the model,
+        `per_class` with the `recall` of the mapped ones, `confusion_matrix` with counts, their
+        class first, the model's second) and `closed` (`compute_metrics` over the mapped classes),
+        means over seeds with `intervals` (see `compute_metrics`) and, for several seeds,
+        `standard_deviation`; `seeds` with the same of each.
     """
     per_seed = [
         {"seed": seed, **_of_one_seed(other, values, ours.class_names, seed, options)}
@@ -345,12 +344,12 @@ def prediction_arrays(
 def stored_configs(metrics: Mapping[str, Any], where: str) -> tuple[CrossDatasetConfig, ...]:
     """Return the other datasets a finished run was evaluated on.
 
-    **Arguments:**
+    Args:
+        metrics: its `metrics.json`.
+        where: that file, for the message of an error.
 
-    - `metrics`: its `metrics.json`.
-    - `where`: that file, for the message of an error.
-
-    **Raises:** `RunFolderError` for an entry that is no such configuration.
+    Raises:
+        RunFolderError: for an entry that is no such configuration.
     """
     try:
         return tuple(

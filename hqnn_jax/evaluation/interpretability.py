@@ -18,7 +18,7 @@ from flax import nnx
 from jax.tree_util import Partial
 from jaxtyping import Array, Bool, Float, Float32, Int, Integer
 
-from hqnn_jax.models import Model, Variables
+from hqnn_jax.models.classifier import Model, Variables
 
 INTEGRATION_STEPS = 64
 """Points on the path of integrated gradients. Attributions add up within some 2 % for the small
@@ -36,13 +36,13 @@ def grad_cam(
     `ReLU(sum_k a_k A_k)`, where `a_k` is the mean over positions of the gradient of the class logit
     with respect to channel k. Where the ReLU leaves nothing, no position speaks for the class.
 
-    **Arguments:**
+    Args:
+        logits_from_maps: from feature maps to logits, each image on its own (evaluation mode).
+        maps: feature maps A of the last convolutional stage.
+        labels: the class explained for each image.
 
-    - `logits_from_maps`: from feature maps to logits, each image on its own (evaluation mode).
-    - `maps`: feature maps A of the last convolutional stage.
-    - `labels`: the class explained for each image.
-
-    **Returns:** the maps, not negative, in logits times a common positive factor; float32 at least.
+    Returns:
+        The maps, not negative, in logits times a common positive factor; float32 at least.
     """
     return _grad_cam(_as_tree(logits_from_maps), maps, labels)
 
@@ -71,15 +71,15 @@ def integrated_gradients(
     the rule, which is zero for a linear function. Any affine normalisation of the channels gives
     the same attributions.
 
-    **Arguments:**
+    Args:
+        logits: from images to logits, each image on its own (evaluation mode).
+        images: x, as the network takes them.
+        baselines: x', see `mean_colour`.
+        labels: the class explained for each image.
+        steps: midpoints; the network is differentiated once at each.
 
-    - `logits`: from images to logits, each image on its own (evaluation mode).
-    - `images`: x, as the network takes them.
-    - `baselines`: x', see `mean_colour`.
-    - `labels`: the class explained for each image.
-    - `steps`: midpoints; the network is differentiated once at each.
-
-    **Returns:** attributions in logits: positive where a pixel speaks for the class.
+    Returns:
+        Attributions in logits: positive where a pixel speaks for the class.
     """
     function = _as_tree(logits)
     total = jnp.zeros_like(images)
@@ -138,10 +138,9 @@ def cut_at_maps(
 ) -> Classifier:
     """Cut a hybrid classifier at its backbone's feature maps.
 
-    **Arguments:**
-
-    - `model`, `variables`: of a `HybridClassifier`.
-    - `frozen_backbone`: the backbone that made the features, where the classifier has none.
+    Args:
+        model, variables: of a `HybridClassifier`.
+        frozen_backbone: the backbone that made the features, where the classifier has none.
     """
     if frozen_backbone is None:
         module = nnx.merge(
@@ -206,12 +205,11 @@ def explain(
 ) -> Explanations:
     """Return Grad-CAM and integrated gradients of one class per image.
 
-    **Arguments:**
-
-    - `classifier`: see `cut_at_maps`.
-    - `images`: as the network takes them, resized and normalised.
-    - `labels`: the class explained for each image; usually the predicted one.
-    - `steps`: see `integrated_gradients`. The baseline is the image's mean colour.
+    Args:
+        classifier: see `cut_at_maps`.
+        images: as the network takes them, resized and normalised.
+        labels: the class explained for each image; usually the predicted one.
+        steps: see `integrated_gradients`. The baseline is the image's mean colour.
     """
     count = images.shape[0]
     size = min(count, _IMAGES_AT_ONCE)
@@ -249,13 +247,13 @@ def choose_images(
 
     Within the right and the wrong ones the classes take turns, in the order of the images.
 
-    **Arguments:**
+    Args:
+        right: whether the image is classified rightly.
+        labels: its true class.
+        count: how many to choose at most.
 
-    - `right`: whether the image is classified rightly.
-    - `labels`: its true class.
-    - `count`: how many to choose at most.
-
-    **Returns:** positions in ascending order.
+    Returns:
+        Positions in ascending order.
     """
     wrong_ones, right_ones = (_classes_in_turn(np.flatnonzero(k), labels) for k in (~right, right))
     num_wrong = min(len(wrong_ones), max(count // 2, count - len(right_ones)))

@@ -164,25 +164,25 @@ def compute_metrics(
     (it is a mean of absolute values), so for a nearly calibrated model its interval can lie above
     the estimate.
 
-    **Arguments:**
+    Args:
+        probabilities: class probabilities, rows adding to 1.
+        labels: true class, 0 to classes - 1.
+        class_names: one name per class.
+        calibration_bins: number of equal-width bins of the expected calibration error.
+        bootstrap_samples: number of resamples.
+        seed: seed of the resamples.
 
-    - `probabilities`: class probabilities, rows adding to 1.
-    - `labels`: true class, 0 to classes - 1.
-    - `class_names`: one name per class.
-    - `calibration_bins`: number of equal-width bins of the expected calibration error.
-    - `bootstrap_samples`: number of resamples.
-    - `seed`: seed of the resamples.
+    Returns:
+        A dictionary of JSON types: `accuracy`, `macro_f1`, `weighted_f1`, `cohen_kappa`, `roc_auc`,
+        `expected_calibration_error`; `intervals` (the same keys, each `[lower, upper]` or None);
+        `interval_methods` (`INTERVAL_METHODS`); `roc_auc_classes`; `per_class` (a list of `class`,
+        `precision`, `recall`, `f1`, one-vs-rest `accuracy` and `roc_auc`, `support`, and
+        `intervals` of precision, recall and F1); `confusion_matrix` (counts, true class first).
 
-    **Returns:** a dictionary of JSON types: `accuracy`, `macro_f1`, `weighted_f1`,
-    `cohen_kappa`, `roc_auc`, `expected_calibration_error`; `intervals` (the same keys, each
-    `[lower, upper]` or None); `interval_methods` (`INTERVAL_METHODS`); `roc_auc_classes`;
-    `per_class` (a list of `class`, `precision`, `recall`, `f1`,
-    one-vs-rest `accuracy` and `roc_auc`, `support`, and `intervals` of precision, recall and F1);
-    `confusion_matrix` (counts, true class first).
-
-    **Raises:** `DataError` for an empty split or a label outside the classes, `TrainingError` for
-    probabilities that are not finite, `ValueError` for probabilities of another shape or that do
-    not add to 1.
+    Raises:
+        DataError: for an empty split or a label outside the classes.
+        TrainingError: for probabilities that are not finite.
+        ValueError: for probabilities of another shape or that do not add to 1.
     """
     _check(probabilities, labels, class_names)
     result = point_estimates(probabilities, labels, class_names, calibration_bins)
@@ -228,17 +228,18 @@ def _mean(values: Sequence[Any], key: str) -> Any:
 def mean_over_seeds(per_seed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Average the metrics of several seeds of one run.
 
-    **Arguments:**
+    Args:
+        per_seed: what `compute_metrics` returned for each seed, on the same split.
 
-    - `per_seed`: what `compute_metrics` returned for each seed, on the same split.
+    Returns:
+        The same keys with every number replaced by its mean (per class by class; the bounds of the
+        intervals too, Wilson's as well as the bootstrap's, so they remain the uncertainty of one
+        trained model). A figure that is None for any seed is None. With more than one seed,
+        `standard_deviation` has the sample standard deviation (n - 1) over seeds of every scalar
+        metric.
 
-    **Returns:** the same keys with every number replaced by its mean (per class by class; the
-    bounds of the intervals too, Wilson's as well as the bootstrap's, so they remain the
-    uncertainty of one trained model). A figure that is None for any seed is None. With more than
-    one seed, `standard_deviation` has the sample standard deviation (n - 1) over seeds of every
-    scalar metric.
-
-    **Raises:** `ValueError` without seeds, or when the seeds differ in more than numbers.
+    Raises:
+        ValueError: without seeds, or when the seeds differ in more than numbers.
     """
     if not per_seed:
         raise ValueError("per_seed: expected the metrics of at least one seed")

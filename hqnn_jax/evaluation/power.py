@@ -44,14 +44,14 @@ def detectable_differences(
     All comparisons see the same random numbers, and the same call gives the same figures. See the
     module for what is simulated.
 
-    **Arguments:**
+    Args:
+        differences: of every seed, at least two; no NaN.
+        num_comparisons: what Holm's correction is over: these, and any that are undefined.
+        alpha: level of the rule.
 
-    - `differences`: of every seed, at least two; no NaN.
-    - `num_comparisons`: what Holm's correction is over: these, and any that are undefined.
-    - `alpha`: level of the rule.
-
-    **Returns:** sizes, not negative; infinite where no difference is large enough, because the
-    seeds are too few for the level.
+    Returns:
+        Sizes, not negative; infinite where no difference is large enough, because the seeds are too
+        few for the level.
     """
     num_seeds = differences.shape[1]
     if num_comparisons * smallest_p_value(num_seeds) >= alpha:

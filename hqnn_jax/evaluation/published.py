@@ -20,14 +20,13 @@ SPLITS = ("train", "validation", "test")
 class Task:
     """What published figures were measured on.
 
-    **Attributes:**
-
-    - `data`: as tables call it, dataset and classes.
-    - `dataset`: its name in configurations; None where no configuration has the paper's labels.
-    - `resolution`: of the stored images, in pixels; None where it is not known to matter.
-    - `positive_labels`: of a binary task as in `DatasetConfig`; None for the dataset's classes.
-    - `images`: split -> number of its images, of every split that is the official one. A split
-      that is not here was drawn by the authors, or is not said to be the official one.
+    Attributes:
+        data: as tables call it, dataset and classes.
+        dataset: its name in configurations; None where no configuration has the paper's labels.
+        resolution: of the stored images, in pixels; None where it is not known to matter.
+        positive_labels: of a binary task as in `DatasetConfig`; None for the dataset's classes.
+        images: split -> number of its images, of every split that is the official one. A split that
+            is not here was drawn by the authors, or is not said to be the official one.
     """
 
     data: str
@@ -44,11 +43,10 @@ class Task:
     def mismatch(self, split: str, config: Config, num_images: int) -> str | None:
         """Return why our figures of a split are of other data, None where they are of the same.
 
-        **Arguments:**
-
-        - `split`: train, validation or test.
-        - `config`: of our run.
-        - `num_images`: how many images our figures of that split are of.
+        Args:
+            split: train, validation or test.
+            config: of our run.
+            num_images: how many images our figures of that split are of.
         """
         dataset, training = config.dataset, config.training
         labels, theirs = (
@@ -73,21 +71,21 @@ class Task:
 class Published:
     """The published figures of one experiment.
 
-    **Attributes:**
+    Attributes:
+        title, reference: of the paper.
+        task: what the figures were measured on.
+        figures: split -> metric -> value, as fractions; metrics as in `SCALAR_METRICS`.
+        per_class: label -> metric -> value, as fractions; metrics precision, recall, f1. Keyed by
+            the integer label, because papers and datasets spell class names differently.
+        supports: label -> number of images the per-class figures were measured on.
+        per_class_split: the split the per-class figures belong to.
+        train_minutes: training time on the paper's machine, in minutes.
+        other_accuracies: name of another system -> its test accuracy on this task, a fraction.
+        quoted_accuracies: the same of systems on other data, or on data that is not named.
+        notes: how silences and contradictions of the paper were read.
 
-    - `title`, `reference`: of the paper.
-    - `task`: what the figures were measured on.
-    - `figures`: split -> metric -> value, as fractions; metrics as in `SCALAR_METRICS`.
-    - `per_class`: label -> metric -> value, as fractions; metrics precision, recall, f1. Keyed by
-      the integer label, because papers and datasets spell class names differently.
-    - `supports`: label -> number of images the per-class figures were measured on.
-    - `per_class_split`: the split the per-class figures belong to.
-    - `train_minutes`: training time on the paper's machine, in minutes.
-    - `other_accuracies`: name of another system -> its test accuracy on this task, a fraction.
-    - `quoted_accuracies`: the same of systems on other data, or on data that is not named.
-    - `notes`: how silences and contradictions of the paper were read.
-
-    **Raises:** `ValueError` for an unknown split or metric, or a value outside [0, 1].
+    Raises:
+        ValueError: for an unknown split or metric, or a value outside [0, 1].
     """
 
     title: str

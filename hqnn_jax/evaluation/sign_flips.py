@@ -28,15 +28,15 @@ def sign_flip_p_value(
 ) -> float:
     """Return the two-sided p-value of differences centred on zero.
 
-    **Arguments:**
+    Args:
+        differences: of every seed; integers of any size, or finite floats.
+        tie: floats closer than this are equal, and so are sums of n closer than n times this.
+        seed: of the choices that are drawn for floats of more than `EXACT_UP_TO` seeds.
 
-    - `differences`: of every seed; integers of any size, or finite floats.
-    - `tie`: floats closer than this are equal, and so are sums of n closer than n times this.
-    - `seed`: of the choices that are drawn for floats of more than `EXACT_UP_TO` seeds.
-
-    **Returns:** the share of the choices of signs, exact (for integers of more than 53 seeds up to
-    the rounding of float64) but where choices are drawn: then `(found + 1) / (NUM_FLIPS + 1)`, the
-    observed signs counted among them.
+    Returns:
+        The share of the choices of signs, exact (for integers of more than 53 seeds up to the
+        rounding of float64) but where choices are drawn: then `(found + 1) / (NUM_FLIPS + 1)`, the
+        observed signs counted among them.
     """
     if np.issubdtype(differences.dtype, np.integer):
         return _of_integers(differences)

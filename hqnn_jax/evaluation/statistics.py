@@ -31,14 +31,14 @@ def confusion_metrics(
 ) -> dict[str, np.ndarray]:
     """Compute every metric that depends on the confusion matrix alone.
 
-    **Arguments:**
+    Args:
+        confusion: counts, true class along axis -2, predicted class along axis -1.
 
-    - `confusion`: counts, true class along axis -2, predicted class along axis -1.
-
-    **Returns:** `accuracy`, `macro_f1`, `weighted_f1`, `cohen_kappa` (Cohen, 1960) of shape
-    `[*resamples]`, and `precision`, `recall`, `f1` of shape `[*resamples, classes]`; float64
-    fractions. A quotient 0 / 0 is 0, as in scikit-learn with `zero_division=0`; kappa is NaN
-    where labels and predictions all are of one class.
+    Returns:
+        `accuracy`, `macro_f1`, `weighted_f1`, `cohen_kappa` (Cohen, 1960) of shape `[*resamples]`,
+        and `precision`, `recall`, `f1` of shape `[*resamples, classes]`; float64 fractions. A
+        quotient 0 / 0 is 0, as in scikit-learn with `zero_division=0`; kappa is NaN where labels
+        and predictions all are of one class.
     """
     counts = confusion.astype(np.float64)
     hits = np.diagonal(counts, axis1=-2, axis2=-1).copy()
@@ -70,13 +70,13 @@ def roc_auc_of_class(
     The area is the Mann-Whitney statistic: the share of (positive, negative) pairs in which the
     positive has the higher score, ties counting one half (Hanley and McNeil, 1982).
 
-    **Arguments:**
+    Args:
+        scores: score of the class for every sample.
+        positive: bool[samples], whether the sample is of the class.
+        counts: how often each resample contains each sample.
 
-    - `scores`: score of the class for every sample.
-    - `positive`: bool[samples], whether the sample is of the class.
-    - `counts`: how often each resample contains each sample.
-
-    **Returns:** float64 areas; NaN where a resample has no positive or no negative.
+    Returns:
+        Float64 areas; NaN where a resample has no positive or no negative.
     """
     negatives = np.flatnonzero(~positive)
     negatives = negatives[np.argsort(scores[negatives], kind="stable")]
@@ -105,9 +105,10 @@ def roc_auc(
     Two classes: the area of class 1. More: the unweighted mean of the one-vs-rest areas over the
     classes for which it is defined, that is, those present in the resample.
 
-    **Arguments:** as `roc_auc_of_class`, with one column of `probabilities` per class.
+    As `roc_auc_of_class`, with one column of `probabilities` per class.
 
-    **Returns:** float64 areas; NaN where it is defined for no class.
+    Returns:
+        Float64 areas; NaN where it is defined for no class.
     """
     num_classes = probabilities.shape[1]
     classes = range(1, 2) if num_classes == 2 else range(num_classes)
@@ -136,13 +137,13 @@ def expected_calibration_error(
     The mean over equal-width bins of |accuracy - mean confidence|, weighted by the samples in the
     bin; the confidence is the highest probability (Guo et al., 2017, equation 3).
 
-    **Arguments:**
+    Args:
+        probabilities, labels: the predictions and the true classes.
+        counts: how often each resample contains each sample.
+        num_bins: number of bins of [0, 1].
 
-    - `probabilities`, `labels`: the predictions and the true classes.
-    - `counts`: how often each resample contains each sample.
-    - `num_bins`: number of bins of [0, 1].
-
-    **Returns:** float64 errors as fractions.
+    Returns:
+        Float64 errors as fractions.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     excess = (probabilities.argmax(axis=1) == labels) - confidence
@@ -180,19 +181,19 @@ def bootstrap(
     draw over its cells, so those metrics are resampled there, which is exact; the area under the
     ROC curve and the calibration error are computed from counts of the samples.
 
-    **Arguments:**
-
-    - `probabilities`, `labels`: the predictions and the true classes.
-    - `confusion`: their confusion matrix, true class first.
-    - `num_resamples`: number of resamples.
-    - `num_bins`: number of bins of the calibration error.
-    - `seed`: equal seeds give equal distributions.
+    Args:
+        probabilities, labels: the predictions and the true classes.
+        confusion: their confusion matrix, true class first.
+        num_resamples: number of resamples.
+        num_bins: number of bins of the calibration error.
+        seed: equal seeds give equal distributions.
 
     A class of the split that a resample happens not to contain is missing there, not badly
     recognised: its recall and F1 are NaN and `macro_f1` is the mean over the others.
 
-    **Returns:** the keys of `confusion_metrics`, `roc_auc` and `expected_calibration_error`, each
-    `[num_resamples]` or `[num_resamples, classes]`; NaN where a metric is undefined.
+    Returns:
+        The keys of `confusion_metrics`, `roc_auc` and `expected_calibration_error`, each
+        `[num_resamples]` or `[num_resamples, classes]`; NaN where a metric is undefined.
     """
     rng = np.random.default_rng(seed)
     total = int(confusion.sum())

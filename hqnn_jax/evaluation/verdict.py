@@ -35,15 +35,15 @@ def verdict(
 ) -> str:
     """Say what one comparison shows.
 
-    **Arguments:**
+    Args:
+        label, reference_label: how tables call the arm and its reference.
+        comparison: the arm minus its reference, after `adjust`.
+        metric_name: for example `Accuracy`.
+        level: confidence level of the intervals; the tests are at 1 - level.
+        num_comparisons: over how many comparisons `adjust` corrected.
 
-    - `label`, `reference_label`: how tables call the arm and its reference.
-    - `comparison`: the arm minus its reference, after `adjust`.
-    - `metric_name`: for example `Accuracy`.
-    - `level`: confidence level of the intervals; the tests are at 1 - level.
-    - `num_comparisons`: over how many comparisons `adjust` corrected.
-
-    **Returns:** one to three sentences of plain text.
+    Returns:
+        One to three sentences of plain text.
     """
     seeds, metric = len(comparison.differences), _inside_a_sentence(metric_name)
     alpha = _percent(significance_level(level))
@@ -84,13 +84,13 @@ def overall(
 ) -> str:
     """Say what all comparisons of a study show together.
 
-    **Arguments:**
+    Args:
+        comparisons: name of an arm -> the arm minus its reference, after `adjust` over these.
+        labels: name of an arm -> how tables call it.
+        metric_name, level: as in `verdict`.
 
-    - `comparisons`: name of an arm -> the arm minus its reference, after `adjust` over these.
-    - `labels`: name of an arm -> how tables call it.
-    - `metric_name`, `level`: as in `verdict`.
-
-    **Raises:** `ValueError` without a comparison.
+    Raises:
+        ValueError: without a comparison.
     """
     if not comparisons:
         raise ValueError("no verdict follows from no comparisons; expected at least one")

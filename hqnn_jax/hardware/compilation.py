@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from qiskit.quantum_info import SparsePauliOp
     from qiskit.transpiler import Target
 
-    from hqnn_jax.circuits.qiskit_export import QiskitCircuit
+    from hqnn_jax.circuits.exchange.to_qiskit import QiskitCircuit
 
 MAX_TWO_QUBIT_DEPTH = 300
 """Deepest circuit sent to a device unless asked: at errors of 5e-3 a gate little is left of it."""
@@ -217,13 +217,13 @@ def noisy_circuit(compiled: CompiledCircuit) -> Circuit:
     Features, weights and outputs are those of the source, so that it can be trained and evaluated
     in its place: its exact values are what jobs on the device's simulation average to. Wires are
     `compiled.used_qubits`. On devices with `cx`, `cz` or `ecr` the noise is exactly Aer's; see
-    `hqnn_jax.circuits.device_noise`.
+    `hqnn_jax.circuits.noise.device`.
 
     Raises:
         HardwareError: the backend has no device.
     """
-    from hqnn_jax.circuits.device_noise import noise_from_target
-    from hqnn_jax.circuits.qiskit_import import from_qiskit
+    from hqnn_jax.circuits.circuit import Circuit
+    from hqnn_jax.circuits.noise.device import noise_from_target
 
     if compiled.backend.device is None:
         raise HardwareError(f"{compiled.backend.name} has no noise; choose a device")
@@ -233,7 +233,7 @@ def noisy_circuit(compiled: CompiledCircuit) -> Circuit:
     noise = noise_from_target(compiled.backend.device, compiled.used_qubits, transpiled=True)
     if "ecr" in native.count_ops():
         native, noise = _with_cnots(native), _without_clifford_noise(noise)
-    imported = from_qiskit(native, list(observables), features=parameters, weights=[])
+    imported = Circuit.from_qiskit(native, list(observables), features=parameters, weights=[])
 
     def function(features: Any, weights: Any) -> Any:
         values = _traced_values(compiled.exported, features, weights)

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from hqnn_jax.circuits import Circuit
-from hqnn_jax.circuits.shots import word_groups
+from hqnn_jax.circuits.sampling.shots import word_groups
 from hqnn_jax.errors import HardwareError
 from hqnn_jax.hardware.mitigation import Mitigation
 

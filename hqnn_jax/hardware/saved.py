@@ -58,7 +58,8 @@ def compiled_name(circuit: Circuit, settings: Mapping[str, Any]) -> str:
 def save_compiled(path: Path, compiled: CompiledCircuit) -> None:
     """Write a compiled circuit to `path` (QPY), and what goes with it to `path` + `.json`.
 
-    **Raises:** `RunFolderError` if they cannot be written.
+    Raises:
+        RunFolderError: if they cannot be written.
     """
     from qiskit import qpy
 
@@ -73,11 +74,11 @@ def save_compiled(path: Path, compiled: CompiledCircuit) -> None:
 def load_compiled(path: Path, circuit: Circuit, backend: Backend) -> CompiledCircuit | None:
     """Read a compiled circuit; None where there is none.
 
-    **Arguments:**
+    Args:
+        circuit, backend: what it was compiled from and for.
 
-    - `circuit`, `backend`: what it was compiled from and for.
-
-    **Raises:** `HardwareError` if the files are damaged.
+    Raises:
+        HardwareError: if the files are damaged.
     """
     if not path.exists():
         return None

@@ -17,7 +17,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from hqnn_jax.config_loading import first_difference
+from hqnn_jax.config.loading import first_difference
 from hqnn_jax.errors import CheckpointError
 from hqnn_jax.files import read_json
 from hqnn_jax.training.orbax_noise import silence_orbax
@@ -172,13 +172,13 @@ class Checkpoints:
     def restore(self, step: int, like: TrainState) -> TrainState:
         """Return the state saved at `step`.
 
-        **Arguments:**
+        Args:
+            step: from `latest_step` or `best_step`.
+            like: a state of the same structure and shapes.
 
-        - `step`: from `latest_step` or `best_step`.
-        - `like`: a state of the same structure and shapes.
-
-        **Raises:** `CheckpointError` if it is damaged, or belongs to another configuration or
-        dataset (the message names the first difference).
+        Raises:
+            CheckpointError: if it is damaged, or belongs to another configuration or dataset (the
+                message names the first difference).
         """
         self._check_description(step)
         target = jax.tree.map(ocp.tree.to_shape_dtype_struct, _storable(like))
@@ -221,12 +221,12 @@ def changed_leaves(checkpoint: Path, leaves: Mapping[str, Any]) -> list[str]:
 
     TensorStore checks its index, not the numbers: a flipped bit gives other weights.
 
-    **Arguments:**
+    Args:
+        checkpoint: folder of one step; those of earlier versions have no digests to compare with.
+        leaves: arrays by the names in the checkpoint, all of them or some.
 
-    - `checkpoint`: folder of one step; those of earlier versions have no digests to compare with.
-    - `leaves`: arrays by the names in the checkpoint, all of them or some.
-
-    **Raises:** `CheckpointError` if the digests cannot be read.
+    Raises:
+        CheckpointError: if the digests cannot be read.
     """
     path = checkpoint / "digests" / "metadata"
     if not path.parent.exists():

@@ -18,11 +18,10 @@ def supervised_contrastive(
     minus the mean over those others of the log-probability to be chosen among all others by
     exp(cosine / temperature); averaged over these examples. Zero where there is no such pair.
 
-    **Arguments:**
-
-    - `representation`: one vector per example, the circuit's expectation values.
-    - `labels`: class of each example.
-    - `temperature`: larger is softer.
+    Args:
+        representation: one vector per example, the circuit's expectation values.
+        labels: class of each example.
+        temperature: larger is softer.
     """
     squared = jnp.sum(representation**2, axis=1, keepdims=True)
     # A vector of zeros has no direction; the floor keeps its gradient finite.

@@ -13,7 +13,7 @@ from jaxtyping import Float32, UInt8
 from hqnn_jax.config import BackboneConfig
 from hqnn_jax.data.records import Images, RecordImages, chunks
 from hqnn_jax.files import cache_dir, read_cached, write_cached
-from hqnn_jax.models import Model, Variables
+from hqnn_jax.models.classifier import Model, Variables
 from hqnn_jax.progress import Progress
 from hqnn_jax.training.prediction import Predictor
 from hqnn_jax.training.step import Preprocessing
@@ -34,13 +34,12 @@ def backbone_features(
 ) -> dict[str, Float32[np.ndarray, "_ num_features"]]:
     """Return the features of every split, from the cache where they are already known.
 
-    **Arguments:**
-
-    - `model`, `variables`: the backbone alone, with the weights it keeps.
-    - `preprocessing`: resizing and normalisation.
-    - `config`: the backbone's configuration, part of the cache key.
-    - `splits`: images by split name.
-    - `batch_size`: images per compiled batch.
+    Args:
+        model, variables: the backbone alone, with the weights it keeps.
+        preprocessing: resizing and normalisation.
+        config: the backbone's configuration, part of the cache key.
+        splits: images by split name.
+        batch_size: images per compiled batch.
 
     The key hashes the weights, the configuration and the images; a cache file that is damaged, or
     was written by an earlier version without a checksum, is computed anew.

@@ -21,10 +21,9 @@ from hqnn_jax.training.state import TrainState
 def circuit_size(config: CircuitConfig, records: Sequence[Mapping[str, Any]]) -> int:
     """Return the number of layers or qubits with which the next epoch is trained.
 
-    **Arguments:**
-
-    - `config`: the circuit as it starts, with its rule of growth.
-    - `records`: the history of the finished epochs of one seed, in order.
+    Args:
+        config: the circuit as it starts, with its rule of growth.
+        records: the history of the finished epochs of one seed, in order.
 
     The circuit grows by one after `patience` epochs without a validation loss lower than the lowest
     by at least `min_improvement`, until it has reached `maximum`. Without a rule the size is that

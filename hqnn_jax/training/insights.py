@@ -22,8 +22,8 @@ from hqnn_jax.circuits.engines import statevector
 from hqnn_jax.config import Config
 from hqnn_jax.config.training import InsightName
 from hqnn_jax.errors import CircuitError, ConfigurationError
-from hqnn_jax.middles import build_middle_circuit
-from hqnn_jax.models import GROUPS, Model, Variables, parameter_groups
+from hqnn_jax.models.classifier import GROUPS, Model, Variables, parameter_groups
+from hqnn_jax.models.middles import build_middle_circuit
 from hqnn_jax.training.state import TrainState, initial_state
 from hqnn_jax.training.step import Examples, Task
 
@@ -93,13 +93,13 @@ class Insights:
     def of(cls, config: Config, task: Task) -> Insights:
         """Return the insights that `config.training.insights` asks for.
 
-        **Arguments:**
+        Args:
+            config: the configuration, with the circuit's present size where it grows.
+            task: the structure of training.
 
-        - `config`: the configuration, with the circuit's present size where it grows.
-        - `task`: the structure of training.
-
-        **Raises:** `ConfigurationError` if one cannot be had of this circuit or with so few
-        training examples.
+        Raises:
+            ConfigurationError: if one cannot be had of this circuit or with so few training
+                examples.
         """
         names = tuple(dict.fromkeys(config.training.insights))
         of_circuit = [name for name in names if name != "gradients"]
@@ -138,13 +138,12 @@ class Insights:
 
         With the same key the same examples are drawn, so that epochs can be compared.
 
-        **Arguments:**
-
-        - `variables`: of the model in training.
-        - `examples`: the training examples, or as many of them as there is room for.
-        - `rows`: positions of those that are trained on, at least `training.batch_size`.
-        - `class_weights`: weight of each class in the loss.
-        - `key`: decides which examples are drawn, their augmentation and dropout.
+        Args:
+            variables: of the model in training.
+            examples: the training examples, or as many of them as there is room for.
+            rows: positions of those that are trained on, at least `training.batch_size`.
+            class_weights: weight of each class in the loss.
+            key: decides which examples are drawn, their augmentation and dropout.
         """
         gradients_key, probes_key = jax.random.split(key)
         found: Measurements = {}

@@ -19,7 +19,7 @@ from hqnn_jax.data.records import Images
 from hqnn_jax.data.streaming import stream_batches
 from hqnn_jax.errors import HqnnError, TrainingError
 from hqnn_jax.progress import Progress
-from hqnn_jax.run_folder import RunFolder
+from hqnn_jax.runs.folder import RunFolder
 from hqnn_jax.training.checkpoints import Checkpoints
 from hqnn_jax.training.insights import Insights, Measurements
 from hqnn_jax.training.prediction import Predictor
@@ -166,8 +166,9 @@ def fit(
     After each epoch the validation split is evaluated, the epoch recorded in the history, and a
     checkpoint saved; where `pause()` is then true, the state is returned before the last epoch.
 
-    **Raises:** `TrainingError` if the loss is not finite (the last good checkpoint stays), and
-    `Interrupted` once `stop()` is true and the state is saved.
+    Raises:
+        TrainingError: if the loss is not finite (the last good checkpoint stays).
+        Interrupted: once `stop()` is true and the state is saved.
     """
     for epoch in range(int(state.step) // task.steps_per_epoch, task.training.epochs):
         started = time.perf_counter()

@@ -9,7 +9,7 @@ from jaxtyping import PyTree
 
 from hqnn_jax.config import TrainingConfig
 from hqnn_jax.errors import ConfigurationError
-from hqnn_jax.models import GROUPS, Group
+from hqnn_jax.models.classifier import GROUPS, Group
 
 
 def make_schedule(config: TrainingConfig, steps_per_epoch: int) -> optax.Schedule:
@@ -17,7 +17,8 @@ def make_schedule(config: TrainingConfig, steps_per_epoch: int) -> optax.Schedul
 
     Reduce-on-plateau contributes its own factor once per epoch; see `make_plateau`.
 
-    **Raises:** `ConfigurationError` for more steps than int32, in which they are counted, holds.
+    Raises:
+        ConfigurationError: for more steps than int32, in which they are counted, holds.
     """
     schedule = config.schedule
     warmup = round(schedule.warmup_epochs * steps_per_epoch)
@@ -53,12 +54,11 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """Return clipping by global norm, then Adam or AdamW per parameter group.
 
-    **Arguments:**
-
-    - `config`: learning rates, weight decay (AdamW, arrays of two or more axes, never circuit
-      weights: decay towards zero is not neutral for an angle), clipping, schedule.
-    - `labels`: a tree like the parameters with the group of each (`parameter_groups`).
-    - `steps_per_epoch`: optimiser steps per epoch, for schedules given in epochs.
+    Args:
+        config: learning rates, weight decay (AdamW, arrays of two or more axes, never circuit
+            weights: decay towards zero is not neutral for an angle), clipping, schedule.
+        labels: a tree like the parameters with the group of each (`parameter_groups`).
+        steps_per_epoch: optimiser steps per epoch, for schedules given in epochs.
     """
     factor = make_schedule(config, steps_per_epoch)
 

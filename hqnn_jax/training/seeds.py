@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Bool
 
 from hqnn_jax.errors import TrainingError
-from hqnn_jax.models import Variables
+from hqnn_jax.models.classifier import Variables
 from hqnn_jax.progress import Progress
 from hqnn_jax.training.checkpoints import rank
 from hqnn_jax.training.insights import Insights
@@ -60,12 +60,11 @@ class SeedsProgram:
 class TrainedSeeds:
     """Seeds trained together.
 
-    **Attributes:**
-
-    - `variables`: of the checkpoint that is evaluated, with a leading seed axis.
-    - `best_epochs`: epochs trained up to it, for each seed.
-    - `history`: one record per seed and epoch, as in a run's history, seed by seed.
-    - `seconds`: of training, all seeds together, without compilation.
+    Attributes:
+        variables: of the checkpoint that is evaluated, with a leading seed axis.
+        best_epochs: epochs trained up to it, for each seed.
+        history: one record per seed and epoch, as in a run's history, seed by seed.
+        seconds: of training, all seeds together, without compilation.
     """
 
     variables: Variables
@@ -174,17 +173,17 @@ def fit_seeds(
 ) -> TrainedSeeds:
     """Train all seeds to the last epoch.
 
-    **Arguments:**
+    Args:
+        task, program, states, data: see `compile_seeds`; `states` before the first step.
+        seeds: their numbers, for the history.
+        choose: which variables are kept: those of the best epoch on the validation split, as a run
+            chooses it, or those of the last.
+        progress, stop: where progress is shown, and whether to stop.
+        checkpoint: where training goes on after a kill; the caller deletes it.
 
-    - `task`, `program`, `states`, `data`: see `compile_seeds`; `states` before the first step.
-    - `seeds`: their numbers, for the history.
-    - `choose`: which variables are kept: those of the best epoch on the validation split, as a run
-      chooses it, or those of the last.
-    - `progress`, `stop`: where progress is shown, and whether to stop.
-    - `checkpoint`: where training goes on after a kill; the caller deletes it.
-
-    **Raises:** `TrainingError` if the loss of a seed is not finite, and `Interrupted` once `stop()`
-    is true.
+    Raises:
+        TrainingError: if the loss of a seed is not finite.
+        Interrupted: once `stop()` is true.
     """
     best = jax.tree.map(jnp.copy, states.evaluated)
     course, earlier = _Course.begin(len(seeds)), 0.0

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, Key, Shaped
 from hqnn_jax.backbones.checkpoint_layout import ImageNormalization
 from hqnn_jax.config import AugmentationConfig, BackboneConfig, TrainingConfig
 from hqnn_jax.data import augmentation
-from hqnn_jax.models import Model, Variables, image_normalization
+from hqnn_jax.models.classifier import Model, Variables, image_normalization
 from hqnn_jax.training.contrastive import supervised_contrastive
 from hqnn_jax.training.state import RunningMetrics, TrainState
 

@@ -15,7 +15,7 @@ from hqnn_jax.backbones.resnet import ResNet
 from hqnn_jax.backbones.vgg import VGG16
 from hqnn_jax.config import ModelConfig
 from hqnn_jax.errors import ConfigurationError
-from hqnn_jax.models import HybridClassifier, Model, count_parameters, parameter_groups
+from hqnn_jax.models.classifier import HybridClassifier, Model, count_parameters, parameter_groups
 
 
 def parameter_count(module):

@@ -24,7 +24,7 @@ from hqnn_jax.backbones.pretrained import (
 from hqnn_jax.backbones.resnet import ResNet
 from hqnn_jax.config import PRETRAINED_NAMES, BackboneConfig
 from hqnn_jax.errors import PretrainedWeightsError
-from hqnn_jax.models import build_backbone
+from hqnn_jax.models.classifier import build_backbone
 from hqnn_jax.training.step import Preprocessing
 
 NETWORKS = {

@@ -10,7 +10,7 @@ import pytest
 
 from hqnn_jax.circuits import Circuit, analysis
 from hqnn_jax.circuits.analysis import sampling
-from hqnn_jax.circuits.noise import NoiseModel
+from hqnn_jax.circuits.noise.model import NoiseModel
 from hqnn_jax.errors import CircuitError
 
 KEY = jax.random.key(11)

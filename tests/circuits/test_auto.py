@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import pennylane as qml
 import pytest
+from hqnn_jax.benchmarks.measure import GRADIENT
+from hqnn_jax.benchmarks.rows import make_circuit
 
-from benchmarks.measure import GRADIENT
-from benchmarks.rows import make_circuit
 from hqnn_jax.circuits import Circuit, engines, radhi2025, strongly_entangling
-from hqnn_jax.circuits.channels import depolarizing
 from hqnn_jax.circuits.engines.cost import RATES
-from hqnn_jax.circuits.noise import NoiseModel
+from hqnn_jax.circuits.noise.channels import depolarizing
+from hqnn_jax.circuits.noise.model import NoiseModel
 from hqnn_jax.errors import CircuitError
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"

@@ -10,9 +10,9 @@ from qiskit_aer import AerSimulator
 from qiskit_ibm_runtime.fake_provider import FakeLagosV2, FakeManilaV2
 
 from hqnn_jax.circuits import Gate
-from hqnn_jax.circuits.channels import thermal_relaxation
-from hqnn_jax.circuits.device_noise import noise_from_target
-from hqnn_jax.circuits.noise import NoiseModel
+from hqnn_jax.circuits.noise.channels import thermal_relaxation
+from hqnn_jax.circuits.noise.device import noise_from_target
+from hqnn_jax.circuits.noise.model import NoiseModel
 from hqnn_jax.errors import CircuitError
 
 

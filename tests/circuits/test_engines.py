@@ -10,11 +10,12 @@ import numpy as np
 import pennylane as qml
 import pytest
 
-from hqnn_jax.circuits import Circuit, layer, radhi2025, strongly_entangling, transfer
-from hqnn_jax.circuits.bits import BitMap
-from hqnn_jax.circuits.channels import depolarizing
+from hqnn_jax.circuits import Circuit, radhi2025, strongly_entangling
 from hqnn_jax.circuits.engines import statevector, why_not
-from hqnn_jax.circuits.noise import NoiseModel
+from hqnn_jax.circuits.noise.channels import depolarizing
+from hqnn_jax.circuits.noise.model import NoiseModel
+from hqnn_jax.circuits.simulation import layer, transfer
+from hqnn_jax.circuits.simulation.bits import BitMap
 from hqnn_jax.errors import CircuitError
 
 BATCH = 7

@@ -18,16 +18,16 @@ from hqnn_jax.circuits import (
     depolarizing,
     over_rotation,
     thermal_relaxation,
-    trajectories,
 )
+from hqnn_jax.circuits.analysis.kernels import fidelity_kernel
+from hqnn_jax.circuits.capture.state_preparation import prepare_state
 from hqnn_jax.circuits.engines import ENGINES
 from hqnn_jax.circuits.engines.chunking import in_chunks
-from hqnn_jax.circuits.kernels import fidelity_kernel
 from hqnn_jax.circuits.library import compose
 from hqnn_jax.circuits.library.ansatze import ANSATZE
 from hqnn_jax.circuits.library.embeddings import EMBEDDINGS
-from hqnn_jax.circuits.shots import standard_errors
-from hqnn_jax.circuits.state_preparation import prepare_state
+from hqnn_jax.circuits.sampling import trajectories
+from hqnn_jax.circuits.sampling.shots import standard_errors
 from hqnn_jax.errors import CircuitError
 
 PAIRS = np.array([[2, 0], [0, 1], [1, 2]])

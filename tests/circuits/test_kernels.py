@@ -7,7 +7,7 @@ import pennylane as qml
 import pytest
 
 from hqnn_jax.circuits import Circuit, NoiseModel, depolarizing
-from hqnn_jax.circuits.kernels import fidelity_kernel
+from hqnn_jax.circuits.analysis.kernels import fidelity_kernel
 from hqnn_jax.circuits.library.embeddings import zz
 from hqnn_jax.errors import CircuitError
 

@@ -8,12 +8,13 @@ import numpy as np
 import pennylane as qml
 import pytest
 
-from hqnn_jax.circuits import Circuit, engines, strongly_entangling, trajectories
+from hqnn_jax.circuits import Circuit, engines, strongly_entangling
 from hqnn_jax.circuits.engines import chunking, statevector, unitary
 from hqnn_jax.circuits.engines.chunking import in_chunks, memory_budget
-from hqnn_jax.circuits.evolution import Evolution
 from hqnn_jax.circuits.library import compose
-from hqnn_jax.circuits.shots import standard_errors
+from hqnn_jax.circuits.sampling import trajectories
+from hqnn_jax.circuits.sampling.shots import standard_errors
+from hqnn_jax.circuits.simulation.evolution import Evolution
 from hqnn_jax.errors import CircuitError
 
 UNOPTIMISED = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0}

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hqnn_jax.circuits import components
-from hqnn_jax.circuits.bits import BitMap, bit, image_tables, labels, signs, split_signs
 from hqnn_jax.circuits.permutation import permute_states, read_rows
-from hqnn_jax.circuits.tensor_product import tensor_product
+from hqnn_jax.circuits.simulation import components
+from hqnn_jax.circuits.simulation.bits import BitMap, bit, image_tables, labels, signs, split_signs
+from hqnn_jax.circuits.simulation.tensor_product import tensor_product
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
 

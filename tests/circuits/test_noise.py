@@ -11,7 +11,7 @@ from qiskit.quantum_info import Kraus, SuperOp, average_gate_fidelity
 from qiskit_aer.noise import depolarizing_error, thermal_relaxation_error
 
 from hqnn_jax.circuits import Circuit, Gate, Observable
-from hqnn_jax.circuits.channels import (
+from hqnn_jax.circuits.noise.channels import (
     Channel,
     amplitude_damping,
     bit_flip,
@@ -23,7 +23,7 @@ from hqnn_jax.circuits.channels import (
     thermal_relaxation,
     unitary_mixture,
 )
-from hqnn_jax.circuits.noise import BasisChange, NoiseModel, ReadoutError
+from hqnn_jax.circuits.noise.model import BasisChange, NoiseModel, ReadoutError
 from hqnn_jax.errors import CircuitError
 
 NUM_QUBITS = 3

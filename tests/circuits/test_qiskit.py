@@ -17,12 +17,12 @@ from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import generate_preset_pass_manager
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 
-from hqnn_jax.circuits import Circuit, hqcnn2025, qiskit_expressions, radhi2025, strongly_entangling
+from hqnn_jax.circuits import Circuit, hqcnn2025, radhi2025, strongly_entangling
+from hqnn_jax.circuits.exchange import expressions as qiskit_expressions
+from hqnn_jax.circuits.exchange.expressions import symbolic_angles
+from hqnn_jax.circuits.exchange.openqasm import to_openqasm3
+from hqnn_jax.circuits.exchange.to_qiskit import QISKIT_NAMES, to_qiskit
 from hqnn_jax.circuits.gates import GATE_SET
-from hqnn_jax.circuits.qiskit_export import QISKIT_NAMES, to_qiskit
-from hqnn_jax.circuits.qiskit_expressions import symbolic_angles
-from hqnn_jax.circuits.qiskit_import import from_qiskit
-from hqnn_jax.circuits.qiskit_openqasm import to_openqasm3
 from hqnn_jax.errors import CircuitError
 
 UNOPTIMISED = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0}
@@ -380,7 +380,7 @@ def test_round_trip_preserves_values_and_parameters(seed):
 def test_round_trip_preserves_gradients():
     circuit = random_circuit(0)
     exported = to_qiskit(circuit)
-    back = from_qiskit(exported.circuit, exported.observables, weights_shape=WEIGHTS_SHAPE)
+    back = Circuit.from_qiskit(exported.circuit, exported.observables, weights_shape=WEIGHTS_SHAPE)
     cotangents = np.random.default_rng(3).normal(size=(BATCH, circuit.num_outputs))
 
     def gradients(which):

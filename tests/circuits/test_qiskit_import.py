@@ -19,7 +19,6 @@ from qiskit.quantum_info import (
 )
 
 from hqnn_jax.circuits import Circuit
-from hqnn_jax.circuits.qiskit_import import from_qiskit
 from hqnn_jax.errors import CircuitError
 
 
@@ -48,7 +47,7 @@ def test_every_standard_gate_is_imported(name):
     qubits = [3, 1, 0, 4, 2][: gate.num_qubits]
     circuit = QuantumCircuit(max(qubits, default=0) + 1)
     circuit.append(gate.base_class(*angles), qubits)
-    imported = from_qiskit(circuit, "Z" * circuit.num_qubits, weights=angles)
+    imported = Circuit.from_qiskit(circuit, "Z" * circuit.num_qubits, weights=angles)
     with jax.enable_x64(True):
         bound = circuit.assign_parameters(values[: circuit.num_parameters])
         assert_same_unitary(bound, imported, np.zeros(0), values)
@@ -65,7 +64,7 @@ def test_other_instructions_are_translated():
     circuit.append(RZXGate(a / 3).inverse(), [0, 2])
     circuit.barrier()
     circuit.delay(100, 1)
-    imported = from_qiskit(circuit, "XYZ", features=[b], weights=[a], name="mixed")
+    imported = Circuit.from_qiskit(circuit, "XYZ", features=[b], weights=[a], name="mixed")
     assert (imported.num_features, imported.weights_shape) == (1, (1,))
     with jax.enable_x64(True):
         bound = circuit.assign_parameters({a: 0.7, b: -1.9})
@@ -76,10 +75,10 @@ def test_imported_observables_are_in_qiskit_order():
     circuit = QuantumCircuit(3)
     circuit.h(0)
     observables = ["ZXI", Pauli("-IIX"), SparsePauliOp.from_list([("IYZ", 0.5), ("XII", -2.0)])]
-    found = from_qiskit(circuit, observables).observables
+    found = Circuit.from_qiskit(circuit, observables).observables
     expected = [((1.0, "IXZ"),), ((-1.0, "XII"),), ((0.5, "ZYI"), (-2.0, "IIX"))]
     assert [observable.terms for observable in found] == expected
-    (single,) = from_qiskit(circuit, "IIX").to_jax()(jnp.zeros(0), jnp.zeros((1, 0)))[0]
+    (single,) = Circuit.from_qiskit(circuit, "IIX").to_jax()(jnp.zeros(0), jnp.zeros((1, 0)))[0]
     assert float(single) == pytest.approx(1, abs=1e-6)
 
 
@@ -88,7 +87,7 @@ def test_imported_angle_with_a_cancelled_parameter():
     circuit = QuantumCircuit(1)
     circuit.rx(a - a + b, 0)
     circuit.ry(b + a - b, 0)
-    imported = from_qiskit(circuit, "Z", features=[a], weights=[b])
+    imported = Circuit.from_qiskit(circuit, "Z", features=[a], weights=[b])
     assert [gate.name for gate in imported.gates] == ["RX", "RY"]
     np.testing.assert_allclose(imported.angles(jnp.array([0.5]), jnp.array([7.0])), [7.0, 0.5])
 
@@ -97,7 +96,7 @@ def test_final_measurements_are_dropped():
     circuit = QuantumCircuit(2)
     circuit.rx(0.3, 1)
     circuit.measure_all()
-    assert [gate.name for gate in from_qiskit(circuit, "ZI").gates] == ["RX"]
+    assert [gate.name for gate in Circuit.from_qiskit(circuit, "ZI").gates] == ["RX"]
     assert circuit.num_clbits == 2
 
 
@@ -136,7 +135,7 @@ def test_import_refuses(build, message):
     circuit = QuantumCircuit(2, 1, name="bad")
     build(circuit)
     with pytest.raises(CircuitError, match=f"Circuit 'bad': .*{message}"):
-        from_qiskit(circuit, "ZZ")
+        Circuit.from_qiskit(circuit, "ZZ")
 
 
 def test_import_refuses_parameters_and_observables_that_do_not_fit():
@@ -145,20 +144,20 @@ def test_import_refuses_parameters_and_observables_that_do_not_fit():
     circuit.rx(a, 0)
     circuit.ry(2**b, 1)
     with pytest.raises(CircuitError, match=r"more than once .*: a\[0\]"):
-        from_qiskit(circuit, "ZZ", features=[a, b], weights=[a])
+        Circuit.from_qiskit(circuit, "ZZ", features=[a, b], weights=[a])
     with pytest.raises(CircuitError, match=r"weights_shape=\(3,\) has 3 elements, .* 2 weights"):
-        from_qiskit(circuit, "ZZ", weights=[a, b], weights_shape=(3,))
+        Circuit.from_qiskit(circuit, "ZZ", weights=[a, b], weights_shape=(3,))
     with pytest.raises(CircuitError, match=r"cannot convert the angle 2\*\*a\[1\] to SymPy"):
-        from_qiskit(circuit, "ZZ", features=[a, b])
+        Circuit.from_qiskit(circuit, "ZZ", features=[a, b])
     with pytest.raises(CircuitError, match="no observables"):
-        from_qiskit(circuit, [], features=[a, b])
+        Circuit.from_qiskit(circuit, [], features=[a, b])
     with pytest.raises(CircuitError, match="observable 'ZQ' is not made of"):
-        from_qiskit(circuit, "ZQ", features=[a, b])
+        Circuit.from_qiskit(circuit, "ZQ", features=[a, b])
     with pytest.raises(CircuitError, match="3 qubits, the circuit has 2"):
-        from_qiskit(circuit, "ZZZ", features=[a, b])
+        Circuit.from_qiskit(circuit, "ZZZ", features=[a, b])
     for coefficient in (1j, np.array([a])):
         with pytest.raises(CircuitError, match="expected real numbers"):
-            from_qiskit(circuit, SparsePauliOp("ZZ", coefficient), features=[a, b])
+            Circuit.from_qiskit(circuit, SparsePauliOp("ZZ", coefficient), features=[a, b])
 
 
 # Names that mean something in SymPy, in JAX, in Python, or nothing anywhere.
@@ -177,7 +176,7 @@ def test_any_name_of_a_parameter(name):
     circuit.h(0)
     bound = circuit.assign_parameters({first: 0.4, second: 0.7})
     expected = Statevector(bound).expectation_value(SparsePauliOp("ZX")).real
-    imported = from_qiskit(circuit, "ZX", features=[first], weights=[second])
+    imported = Circuit.from_qiskit(circuit, "ZX", features=[first], weights=[second])
     with jax.enable_x64(True):
         found = imported.to_jax("statevector")(np.array([0.7]), np.array([[0.4]]))
     np.testing.assert_allclose(found, [[expected]], atol=1e-9)
@@ -186,4 +185,4 @@ def test_any_name_of_a_parameter(name):
 @pytest.mark.parametrize("observables", ["", [""], "Z"])
 def test_import_refuses_a_circuit_without_qubits(observables):
     with pytest.raises(CircuitError, match="'bad': the Qiskit circuit has no qubits"):
-        from_qiskit(QuantumCircuit(0, name="bad"), observables)
+        Circuit.from_qiskit(QuantumCircuit(0, name="bad"), observables)

@@ -19,11 +19,11 @@ import pytest
 from jax.sharding import Mesh
 
 from hqnn_jax.circuits import Circuit
-from hqnn_jax.circuits.bits import BitMap
-from hqnn_jax.circuits.distributed import LocalEntangler, distribute
 from hqnn_jax.circuits.engines import sharded, statevector
 from hqnn_jax.circuits.gates import Gate
-from hqnn_jax.circuits.schedule import schedule
+from hqnn_jax.circuits.simulation.bits import BitMap
+from hqnn_jax.circuits.simulation.distributed import LocalEntangler, distribute
+from hqnn_jax.circuits.simulation.schedule import schedule
 from hqnn_jax.errors import CircuitError
 
 UNOPTIMISED = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0}

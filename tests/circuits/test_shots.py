@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 
 from hqnn_jax.circuits import Circuit, Observable
-from hqnn_jax.circuits.channels import amplitude_damping, depolarizing
-from hqnn_jax.circuits.noise import NoiseModel, ReadoutError
-from hqnn_jax.circuits.shots import sampler, standard_errors, word_groups
+from hqnn_jax.circuits.noise.channels import amplitude_damping, depolarizing
+from hqnn_jax.circuits.noise.model import NoiseModel, ReadoutError
+from hqnn_jax.circuits.sampling.shots import sampler, standard_errors, word_groups
 from hqnn_jax.errors import CircuitError
 
 NUM_QUBITS, SHOTS, NUM_KEYS = 3, 40, 2000

@@ -7,8 +7,8 @@ import pennylane as qml
 import pytest
 
 from hqnn_jax.circuits import Circuit
+from hqnn_jax.circuits.capture.state_preparation import prepare_state
 from hqnn_jax.circuits.engines.statevector import build_state
-from hqnn_jax.circuits.state_preparation import prepare_state
 from hqnn_jax.errors import CircuitError
 
 UNOPTIMISED = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0}

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from hqnn_jax.circuits import Circuit
-from hqnn_jax.circuits.channels import (
+from hqnn_jax.circuits.noise.channels import (
     Channel,
     amplitude_damping,
     bit_flip,
@@ -17,8 +17,8 @@ from hqnn_jax.circuits.channels import (
     phase_damping,
     thermal_relaxation,
 )
-from hqnn_jax.circuits.noise import NoiseModel, ReadoutError
-from hqnn_jax.circuits.trajectories import build
+from hqnn_jax.circuits.noise.model import NoiseModel, ReadoutError
+from hqnn_jax.circuits.sampling.trajectories import build
 from hqnn_jax.errors import CircuitError
 
 NUM_QUBITS = 3

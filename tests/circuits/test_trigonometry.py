@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hqnn_jax.circuits.trigonometry import cosine_sine
+from hqnn_jax.circuits.simulation.trigonometry import cosine_sine
 
 
 def test_single_precision_is_accurate_over_many_turns():

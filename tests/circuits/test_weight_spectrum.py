@@ -8,8 +8,8 @@ import pytest
 
 from hqnn_jax.circuits import Circuit
 from hqnn_jax.circuits.analysis.weight_spectrum import build_weight_power, find_weight_frequencies
-from hqnn_jax.circuits.channels import depolarizing
-from hqnn_jax.circuits.noise import NoiseModel
+from hqnn_jax.circuits.noise.channels import depolarizing
+from hqnn_jax.circuits.noise.model import NoiseModel
 from hqnn_jax.errors import CircuitError
 
 

@@ -10,7 +10,7 @@ from sklearn import metrics as sklearn_metrics
 
 import experiment
 from hqnn_jax.config import CrossDatasetConfig, DatasetConfig, EvaluationConfig
-from hqnn_jax.config_loading import load_section
+from hqnn_jax.config.loading import load_section
 from hqnn_jax.data.dataset import Split, make_dataset
 from hqnn_jax.errors import ConfigurationError, DataError, RunFolderError
 from hqnn_jax.evaluation import cross_dataset
@@ -23,7 +23,7 @@ from hqnn_jax.evaluation.cross_dataset import (
     restricted,
     without_repetition,
 )
-from hqnn_jax.evaluation.finished_run import load_run
+from hqnn_jax.runs.finished import load_run
 
 OURS = ("basophil", "eosinophil", "lymphocyte", "monocyte")
 THEIRS = ("BAND", "EOSINOPHIL", "MONOCYTE", "SEGMENTED", "SMUDGE")

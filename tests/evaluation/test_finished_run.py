@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hqnn_jax.errors import ConfigurationError, RunFolderError
-from hqnn_jax.evaluation.finished_run import load_run
-from hqnn_jax.evaluation.report import write_report
 from hqnn_jax.files import write_arrays
+from hqnn_jax.runs.finished import load_run
+from hqnn_jax.runs.report import write_report
 
 FILES = ("metrics.json", "history.jsonl", "environment.json", "config.yaml", "predictions.npz")
 

@@ -15,7 +15,7 @@ from hqnn_jax.evaluation.interpretability import (
     integrated_gradients,
     mean_colour,
 )
-from hqnn_jax.models import HybridClassifier, Model, build_backbone
+from hqnn_jax.models.classifier import HybridClassifier, Model, build_backbone
 
 # The sizes at which each network leaves maps of more than one position, and the slow to compile.
 SIZES = {"compact": 20, "five_layer_cnn": 20, "lean_cnn": 32, "lean_hybrid": 32}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from hqnn_jax.evaluation import plots
 from hqnn_jax.evaluation.metrics import compute_metrics
+from hqnn_jax.reporting import plots
 
 NAMES = ["first", "second", "third"]
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from hqnn_jax.config import MIDDLE_NAMES, ModelConfig
 from hqnn_jax.errors import ConfigurationError, RunFolderError
 from hqnn_jax.evaluation.published import Published, Task
-from hqnn_jax.evaluation.report import compare_runs, describe_model, write_report
+from hqnn_jax.runs.report import compare_runs, describe_model, write_report
 
 PUBLISHED = Published(
     title="A paper <about> cells",

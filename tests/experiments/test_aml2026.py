@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import pytest
-
-from experiments import aml2026, aml2026_arms, aml2026_circuits, aml2026_report
-from experiments.aml2026_data import (
+from hqnn_jax.experiments.aml2026 import arms as aml2026_arms
+from hqnn_jax.experiments.aml2026 import circuits as aml2026_circuits
+from hqnn_jax.experiments.aml2026 import report as aml2026_report
+from hqnn_jax.experiments.aml2026 import reproduce as aml2026
+from hqnn_jax.experiments.aml2026.data import (
     Parts,
     SamplingConfig,
     component_angles,
@@ -15,12 +17,13 @@ from experiments.aml2026_data import (
     retained_variance,
     sample_positions,
 )
-from experiments.paper import Request
-from hqnn_jax.config_loading import load_section
+from hqnn_jax.experiments.paper import Request
+
+from hqnn_jax.config.loading import load_section
 from hqnn_jax.data.pool import ImagePool
 from hqnn_jax.errors import ConfigurationError, DataError, TrainingError
-from hqnn_jax.evaluation.document import write_document
 from hqnn_jax.progress import Progress
+from hqnn_jax.reporting.document import write_document
 from hqnn_jax.training.patience import PatientFit
 
 QUIET = Progress(terminal=False)

@@ -7,10 +7,11 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from hqnn_jax.experiments import paper
+from hqnn_jax.experiments.aml2026 import reproduce as aml2026
+from hqnn_jax.experiments.aml2026.hardware import classify, load_vqc
+from hqnn_jax.experiments.paper import Request
 
-from experiments import aml2026, paper
-from experiments.aml2026_hardware import classify, load_vqc
-from experiments.paper import Request
 from hqnn_jax.config.hardware import FineTuningConfig, ImagesConfig
 from hqnn_jax.errors import DataError, HardwareError, RunFolderError
 from hqnn_jax.hardware.backends import open_backend

@@ -1,8 +1,8 @@
 """The papers' figures as they were published: every number again, typed from the documents."""
 
 import pytest
-
-from experiments import aml2026_report, hqcnn2025, hqnn2026, lean2025, radhi2025
+from hqnn_jax.experiments import hqcnn2025, hqnn2026, lean2025, radhi2025
+from hqnn_jax.experiments.aml2026 import report as aml2026_report
 
 
 def _percent(figures):

@@ -20,13 +20,13 @@ from hqnn_jax.errors import HardwareError
 from hqnn_jax.hardware.backends import open_backend
 from hqnn_jax.hardware.compilation import compile_for, noisy_circuit
 from hqnn_jax.hardware.execution import estimate
-from hqnn_jax.middles import build_circuit, build_middle_circuit
-from hqnn_jax.models import HybridClassifier, Model
+from hqnn_jax.models.classifier import HybridClassifier, Model
+from hqnn_jax.models.middles import build_circuit, build_middle_circuit
 from hqnn_jax.progress import Progress
-from hqnn_jax.run import chosen_state, train
-from hqnn_jax.run_folder import RunFolder
-from hqnn_jax.stages import Stages
-from hqnn_jax.study import Study
+from hqnn_jax.runs.folder import RunFolder
+from hqnn_jax.runs.run import chosen_state, train
+from hqnn_jax.runs.setup import Study
+from hqnn_jax.runs.stages import Stages
 
 QUIET = Progress(terminal=False)
 CIRCUIT = {"name": "radhi2025", "num_qubits": 3, "num_layers": 2}

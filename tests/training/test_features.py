@@ -9,7 +9,7 @@ import pytest
 
 from hqnn_jax.config import BackboneConfig
 from hqnn_jax.files import write_cached
-from hqnn_jax.models import Model, build_backbone
+from hqnn_jax.models.classifier import Model, build_backbone
 from hqnn_jax.progress import Progress
 from hqnn_jax.training.features import backbone_features
 from hqnn_jax.training.step import Preprocessing

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import yaml
 
-import hqnn_jax.run
+import hqnn_jax.runs.run
 from hqnn_jax.config import CircuitConfig, Config
-from hqnn_jax.models import build_circuit
+from hqnn_jax.models.classifier import build_circuit
 from hqnn_jax.progress import Progress
-from hqnn_jax.run_folder import RunFolder
-from hqnn_jax.stages import Stage
-from hqnn_jax.study import Study
+from hqnn_jax.runs.folder import RunFolder
+from hqnn_jax.runs.setup import Study
+from hqnn_jax.runs.stages import Stage
 from hqnn_jax.training.growth import circuit_size, enlarge, saved_circuit_size
 from hqnn_jax.training.loop import Interrupted
 
@@ -127,12 +127,12 @@ def test_the_enlarged_state_keeps_what_was_learned(axis):
 def test_a_stopped_run_grows_as_it_would_have(axis, tmp_path, monkeypatch):
     config, quiet = config_of(axis), Progress(terminal=False)
     whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
-    hqnn_jax.run.train(config, whole, resume=False, progress=quiet)
+    hqnn_jax.runs.run.train(config, whole, resume=False, progress=quiet)
     metrics = json.loads(whole.metrics.read_text())
     assert len(metrics["circuit_sizes"]) == 1
     assert metrics["circuit_sizes"][0] in (2, 3) or axis == "layers"
 
-    original, calls = hqnn_jax.run.fit, []
+    original, calls = hqnn_jax.runs.run.fit, []
 
     def fit_twice(*arguments, **options):
         calls.append(arguments)
@@ -140,11 +140,11 @@ def test_a_stopped_run_grows_as_it_would_have(axis, tmp_path, monkeypatch):
             raise Interrupted("stopped")
         return original(*arguments, **options)
 
-    monkeypatch.setattr(hqnn_jax.run, "fit", fit_twice)
+    monkeypatch.setattr(hqnn_jax.runs.run, "fit", fit_twice)
     with pytest.raises(Interrupted):
-        hqnn_jax.run.train(config, parts, resume=False, progress=quiet)
-    monkeypatch.setattr(hqnn_jax.run, "fit", original)
-    hqnn_jax.run.train(config, parts, resume=True, progress=quiet)
+        hqnn_jax.runs.run.train(config, parts, resume=False, progress=quiet)
+    monkeypatch.setattr(hqnn_jax.runs.run, "fit", original)
+    hqnn_jax.runs.run.train(config, parts, resume=True, progress=quiet)
     with np.load(whole.predictions) as one, np.load(parts.predictions) as two:
         for name in one:
             np.testing.assert_array_equal(one[name], two[name], err_msg=name)

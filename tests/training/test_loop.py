@@ -8,7 +8,7 @@ import pytest
 
 from hqnn_jax.errors import TrainingError
 from hqnn_jax.progress import Progress
-from hqnn_jax.run_folder import HISTORY_FIGURES, RunFolder
+from hqnn_jax.runs.folder import HISTORY_FIGURES, RunFolder
 from hqnn_jax.training import loop
 from hqnn_jax.training.checkpoints import Checkpoints
 from hqnn_jax.training.loop import Interrupted, compile_program, fit

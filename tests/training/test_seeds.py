@@ -10,10 +10,10 @@ import pytest
 from hqnn_jax.config import Config
 from hqnn_jax.errors import TrainingError
 from hqnn_jax.progress import Progress
-from hqnn_jax.run import chosen_state, train
-from hqnn_jax.run_folder import RunFolder
-from hqnn_jax.stages import Stages
-from hqnn_jax.study import Study
+from hqnn_jax.runs.folder import RunFolder
+from hqnn_jax.runs.run import chosen_state, train
+from hqnn_jax.runs.setup import Study
+from hqnn_jax.runs.stages import Stages
 from hqnn_jax.training.loop import Interrupted
 from hqnn_jax.training.prediction import Predictor, of_seeds
 from hqnn_jax.training.seeds import compile_seeds, fit_seeds, name_seeds

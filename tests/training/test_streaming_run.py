@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-import hqnn_jax.run
+import hqnn_jax.runs.run
 from hqnn_jax.config import Config
 from hqnn_jax.data.records import RecordImages
 from hqnn_jax.progress import Progress
-from hqnn_jax.run_folder import RunFolder
-from hqnn_jax.study import Study
+from hqnn_jax.runs.folder import RunFolder
+from hqnn_jax.runs.setup import Study
 from hqnn_jax.training.loop import Interrupted
 
 
@@ -45,17 +45,17 @@ def predictions(shared_data, tmp_path, monkeypatch):
         folder = RunFolder(tmp_path / f"{storage}{stop_after}")
         if stop_after is not None:
             polls = iter(range(stop_after))
-            original = hqnn_jax.run.fit
+            original = hqnn_jax.runs.run.fit
 
             def stopped(*arguments, **options):
                 options["stop"] = lambda: next(polls, None) is None
                 return original(*arguments, **options)
 
             with monkeypatch.context() as patch:
-                patch.setattr(hqnn_jax.run, "fit", stopped)
+                patch.setattr(hqnn_jax.runs.run, "fit", stopped)
                 with pytest.raises(Interrupted):
-                    hqnn_jax.run.train(settings, folder, resume=False, progress=quiet)
-        hqnn_jax.run.train(settings, folder, resume=stop_after is not None, progress=quiet)
+                    hqnn_jax.runs.run.train(settings, folder, resume=False, progress=quiet)
+        hqnn_jax.runs.run.train(settings, folder, resume=stop_after is not None, progress=quiet)
         with np.load(folder.predictions) as arrays:
             return dict(arrays)
 

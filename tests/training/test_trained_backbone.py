@@ -10,16 +10,16 @@ import optax
 import pytest
 import yaml
 
-import hqnn_jax.run
+import hqnn_jax.runs.run
 from hqnn_jax.config import BackboneConfig, Config
 from hqnn_jax.errors import PretrainedWeightsError, RunFolderError
 from hqnn_jax.files import write_json
-from hqnn_jax.models import HybridClassifier, Model, Variables, build_backbone
+from hqnn_jax.models.classifier import HybridClassifier, Model, Variables, build_backbone
 from hqnn_jax.progress import Progress
-from hqnn_jax.run_folder import RunFolder
-from hqnn_jax.stages import Stages
-from hqnn_jax.study import Study
-from hqnn_jax.trained_backbone import origin_config, trained_backbone, with_backbone
+from hqnn_jax.runs.backbone import origin_config, trained_backbone, with_backbone
+from hqnn_jax.runs.folder import RunFolder
+from hqnn_jax.runs.setup import Study
+from hqnn_jax.runs.stages import Stages
 from hqnn_jax.training.checkpoints import Checkpoints
 from hqnn_jax.training.state import initial_state
 from tests.training.conftest import assert_same
@@ -59,9 +59,9 @@ def trained(tmp_path_factory):
         patch.setenv("HQNN_CACHE_DIR", str(folder / "cache"))
         patch.delenv("HQNN_DATA_DIR", raising=False)
         config, files = Config.model_validate(CONFIG), RunFolder(folder / "run")
-        hqnn_jax.run.train(config, files, resume=False, progress=QUIET)
+        hqnn_jax.runs.run.train(config, files, resume=False, progress=QUIET)
         study = Study.load(config, QUIET)
-        _, state = hqnn_jax.run.chosen_state(Stages(study, QUIET), files, config.seed)
+        _, state = hqnn_jax.runs.run.chosen_state(Stages(study, QUIET), files, config.seed)
     return files.path.rename(folder / "moved"), study, state
 
 

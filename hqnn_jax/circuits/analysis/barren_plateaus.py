@@ -16,7 +16,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from hqnn_jax.circuits.analysis.sampling import Key, Numbers, draw_inputs, map_chunks, require
-from hqnn_jax.circuits.definition import Circuit
+from hqnn_jax.circuits.circuit import Circuit
 from hqnn_jax.circuits.gates import Observable
 
 _RESAMPLES = 1000

@@ -19,7 +19,7 @@ from hqnn_jax.circuits.analysis.sampling import (
     map_chunks,
     require,
 )
-from hqnn_jax.circuits.definition import Circuit
+from hqnn_jax.circuits.circuit import Circuit
 
 
 class EntanglingCapability(NamedTuple):

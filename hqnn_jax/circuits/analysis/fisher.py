@@ -15,7 +15,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float
 
 from hqnn_jax.circuits.analysis.sampling import Key, Numbers, map_chunks, pure_states, require
-from hqnn_jax.circuits.definition import Circuit
+from hqnn_jax.circuits.circuit import Circuit
 
 Probabilities = Callable[
     [Float[Array, "..."], Float[Array, "batch features"]], Float[Array, "batch outcomes"]

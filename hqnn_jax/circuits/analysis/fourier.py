@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float
 
 from hqnn_jax.circuits.analysis.sampling import map_chunks, require
-from hqnn_jax.circuits.definition import Circuit
+from hqnn_jax.circuits.circuit import Circuit
 from hqnn_jax.circuits.engines import pauli_transfer
 from hqnn_jax.errors import CircuitError
 
@@ -206,7 +206,9 @@ def find_frequencies(circuit: Circuit, weights: ArrayLike) -> Frequencies:
 
 
 def frequencies_of_slopes(
-    circuit: Circuit, slopes: Float[np.ndarray, "gates inputs"], kind: Literal["feature", "weight"]
+    circuit: Circuit,
+    slopes: Float[np.ndarray, "gates inputs"],
+    kind: Literal["feature", "weight"],
 ) -> Frequencies:
     """Frequencies of each input from the derivatives of every gate's angle in it.
 

@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, Inexact, PRNGKeyArray, Shaped, UInt32
 
-from hqnn_jax.circuits.definition import Circuit
+from hqnn_jax.circuits.circuit import Circuit
 from hqnn_jax.circuits.engines.statevector import build_state
 from hqnn_jax.errors import CircuitError
 

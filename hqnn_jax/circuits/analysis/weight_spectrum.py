@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from hqnn_jax.circuits.analysis.fourier import Frequencies, frequencies_of_slopes
 from hqnn_jax.circuits.analysis.sampling import map_chunks, require
-from hqnn_jax.circuits.definition import Circuit
+from hqnn_jax.circuits.circuit import Circuit
 
 
 def find_weight_frequencies(circuit: Circuit) -> Frequencies:

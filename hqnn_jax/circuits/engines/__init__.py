@@ -11,7 +11,7 @@ from collections.abc import Callable
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from hqnn_jax.circuits.definition import Circuit
+from hqnn_jax.circuits.definition import Definition
 from hqnn_jax.circuits.engines import pauli_transfer, pennylane, statevector, unitary
 from hqnn_jax.circuits.engines.chunking import (
     Evaluate,
@@ -29,10 +29,10 @@ from hqnn_jax.circuits.engines.cost import (
     statevector_work,
     unitary_work,
 )
-from hqnn_jax.circuits.transfer import reads_features_once
+from hqnn_jax.circuits.simulation.transfer import reads_features_once
 from hqnn_jax.errors import CircuitError
 
-_BUILDERS: dict[str, Callable[[Circuit], Evaluate]] = {
+_BUILDERS: dict[str, Callable[[Definition], Evaluate]] = {
     "pennylane": pennylane.build,
     "statevector": statevector.build,
     "unitary": unitary.build,
@@ -49,7 +49,7 @@ ENGINES = ("auto", *_BUILDERS)
 """Names accepted by `Circuit.to_jax`."""
 
 
-def build(circuit: Circuit, engine: str, mesh: Mesh | None = None) -> Evaluate:
+def build(circuit: Definition, engine: str, mesh: Mesh | None = None) -> Evaluate:
     """Return the circuit evaluated by the named engine.
 
     `auto` chooses by the estimated time for the batch it is traced with; a batch whose states would
@@ -74,7 +74,7 @@ def build(circuit: Circuit, engine: str, mesh: Mesh | None = None) -> Evaluate:
     return _fitting(circuit, engine, _BUILDERS[engine](circuit))
 
 
-def why_not(circuit: Circuit, engine: str) -> str | None:
+def why_not(circuit: Definition, engine: str) -> str | None:
     """Why an engine cannot evaluate the circuit and what to use instead, None if it can."""
     if _is_noisy(circuit) and engine != "pauli_transfer":
         return "it evaluates ideal circuits only; with noise use 'pauli_transfer' or trajectories"
@@ -85,7 +85,7 @@ def why_not(circuit: Circuit, engine: str) -> str | None:
     return None
 
 
-def choose(circuit: Circuit, batch: int, backend: str | None = None) -> str:
+def choose(circuit: Definition, batch: int, backend: str | None = None) -> str:
     """The engine that `auto` takes for a batch: the cheapest by estimate that applies.
 
     Raises:
@@ -108,16 +108,16 @@ def choose(circuit: Circuit, batch: int, backend: str | None = None) -> str:
     return min(estimates, key=lambda engine: estimates[engine])
 
 
-def _folds(circuit: Circuit) -> bool:
+def _folds(circuit: Definition) -> bool:
     """Whether observables can be pulled back to where the data enters, or nothing else applies."""
     return _is_noisy(circuit) or reads_features_once(circuit)
 
 
-def _is_noisy(circuit: Circuit) -> bool:
+def _is_noisy(circuit: Definition) -> bool:
     return circuit.noise is not None and not circuit.noise.is_trivial
 
 
-def _build_sharded(circuit: Circuit, engine: str, mesh: Mesh) -> Evaluate:
+def _build_sharded(circuit: Definition, engine: str, mesh: Mesh) -> Evaluate:
     from hqnn_jax.circuits.engines import sharded
 
     reason = why_not(circuit, "statevector")
@@ -128,7 +128,7 @@ def _build_sharded(circuit: Circuit, engine: str, mesh: Mesh) -> Evaluate:
     return sharded.build(circuit, mesh)
 
 
-def _build_auto(circuit: Circuit) -> Evaluate:
+def _build_auto(circuit: Definition) -> Evaluate:
     built: dict[str, Evaluate] = {}
     # Noise that no engine can follow is an error where the circuit is built, not where it runs.
     choose(circuit, 1)
@@ -144,7 +144,7 @@ def _build_auto(circuit: Circuit) -> Evaluate:
     return evaluate
 
 
-def _fitting(circuit: Circuit, engine: str, evaluate: Evaluate) -> Evaluate:
+def _fitting(circuit: Definition, engine: str, evaluate: Evaluate) -> Evaluate:
     """Divide batches whose states, with those stored for the gradient, would not fit.
 
     Where not even one sample's would, the function raises CircuitError.

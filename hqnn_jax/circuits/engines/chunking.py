@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from hqnn_jax.circuits.definition import Circuit
+from hqnn_jax.circuits.definition import Definition
 from hqnn_jax.errors import CircuitError
 
 Evaluate = Callable[
@@ -41,7 +41,7 @@ def total_memory(device: jax.Device | None = None) -> int:
     return total
 
 
-def check_fits(circuit: Circuit, needed: float, what: str) -> None:
+def check_fits(circuit: Definition, needed: float, what: str) -> None:
     """Check that an evaluation which cannot be divided further fits the memory of the device.
 
     Without this the system would end the process, with nothing said, after minutes of work.
@@ -64,7 +64,7 @@ def check_fits(circuit: Circuit, needed: float, what: str) -> None:
 
 
 def with_check_of_gradient(
-    evaluate: Evaluate, circuit: Circuit, needed: float, what: str
+    evaluate: Evaluate, circuit: Definition, needed: float, what: str
 ) -> Evaluate:
     """The same function, for whose derivatives alone `check_fits` is called."""
 

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from hqnn_jax.circuits.definition import Circuit
+from hqnn_jax.circuits.definition import Definition
 from hqnn_jax.circuits.gates import REAL_GATES
-from hqnn_jax.circuits.rotations import is_per_sample
-from hqnn_jax.circuits.schedule import schedule
+from hqnn_jax.circuits.simulation.rotations import is_per_sample
+from hqnn_jax.circuits.simulation.schedule import schedule
 
 
 class Work(NamedTuple):
@@ -64,7 +64,7 @@ class Shape(NamedTuple):
     outputs: int
 
     @classmethod
-    def of(cls, circuit: Circuit) -> "Shape":
+    def of(cls, circuit: Definition) -> "Shape":
         """Read the shape off a circuit."""
         layers = schedule(circuit.gates, circuit.num_qubits)
         first = layers[0].rotations.values()

@@ -14,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from hqnn_jax.circuits.components import Components, product_state
-from hqnn_jax.circuits.definition import Circuit
-from hqnn_jax.circuits.encoding import Encoding
+from hqnn_jax.circuits.definition import Definition
 from hqnn_jax.circuits.gates import Gate
-from hqnn_jax.circuits.rotations import Angles
-from hqnn_jax.circuits.transfer import Transfer
+from hqnn_jax.circuits.simulation.components import Components, product_state
+from hqnn_jax.circuits.simulation.encoding import Encoding
+from hqnn_jax.circuits.simulation.rotations import Angles
+from hqnn_jax.circuits.simulation.transfer import Transfer
 from hqnn_jax.errors import CircuitError
 
 _PRECISION = jax.lax.Precision.HIGHEST
@@ -30,7 +30,7 @@ _MAX_QUBITS = 12
 _MAX_WHOLE_BASIS = 256
 
 
-def why_not(circuit: Circuit) -> str | None:
+def why_not(circuit: Definition) -> str | None:
     """Why the engine cannot evaluate the circuit and what to use instead, None if it can."""
     if circuit.num_qubits > _MAX_QUBITS:
         return (
@@ -40,7 +40,7 @@ def why_not(circuit: Circuit) -> str | None:
     return None
 
 
-def build(circuit: Circuit) -> Callable[..., Float[Array, "batch outputs"]]:
+def build(circuit: Definition) -> Callable[..., Float[Array, "batch outputs"]]:
     """Return `evaluate(weights, features[batch, num_features]) -> [batch, num_outputs]`.
 
     With `circuit.noise`, values are those of the density matrix, readout error included.
@@ -64,7 +64,9 @@ def build(circuit: Circuit) -> Callable[..., Float[Array, "batch outputs"]]:
     return evaluate
 
 
-def build_probabilities(circuit: Circuit) -> Callable[..., Float[Array, "batch outcomes"]]:
+def build_probabilities(
+    circuit: Definition,
+) -> Callable[..., Float[Array, "batch outcomes"]]:
     """Return `probabilities(weights, features[batch, num_features]) -> [batch, 2^num_qubits]`.
 
     Of the outcomes of measuring all qubits in the computational basis, with the circuit's noise
@@ -93,7 +95,7 @@ def build_probabilities(circuit: Circuit) -> Callable[..., Float[Array, "batch o
     return probabilities
 
 
-def build_coefficients(circuit: Circuit) -> Callable[..., Float[Array, "outputs ..."]]:
+def build_coefficients(circuit: Definition) -> Callable[..., Float[Array, "outputs ..."]]:
     """Return `coefficients(weights) -> [num_outputs, 3, …, 3]`, one axis a feature.
 
     The outputs are Σ C[o, i_0, i_1, …] Π_k b_{i_k}(x_k) with b = (1, cos x, sin x): the circuit's
@@ -132,7 +134,7 @@ class _Plan:
     weights: np.ndarray
 
     @classmethod
-    def of(cls, circuit: Circuit) -> "_Plan":
+    def of(cls, circuit: Definition) -> "_Plan":
         reason = why_not(circuit)
         if reason is not None:
             raise CircuitError(
@@ -231,7 +233,7 @@ def _index(word: str) -> int:
     return index
 
 
-def _feature_order(circuit: Circuit, plan: _Plan) -> list[int]:
+def _feature_order(circuit: Definition, plan: _Plan) -> list[int]:
     """For each feature, the axis of its basis functions among those of the encoded qubits."""
     positions = circuit.angles.feature_positions()
     axes: dict[int, int] = {}

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import pennylane as qml
 from jaxtyping import Array, Float
 
-from hqnn_jax.circuits.definition import Circuit
-from hqnn_jax.circuits.pennylane_norms import defined_norms
+from hqnn_jax.circuits.capture.pennylane_norms import defined_norms
+from hqnn_jax.circuits.definition import Definition
 
 
-def build(circuit: Circuit) -> Callable[..., Float[Array, "batch outputs"]]:
+def build(circuit: Definition) -> Callable[..., Float[Array, "batch outputs"]]:
     """Return the quantum function as a `default.qubit` QNode mapped over samples.
 
     The result is `evaluate(weights, features[batch, num_features]) -> [batch, num_outputs]`.

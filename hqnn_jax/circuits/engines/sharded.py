@@ -14,26 +14,26 @@ import numpy as np
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
-from hqnn_jax.circuits.bits import BitMap, image_tables, labels, signs, split_signs
-from hqnn_jax.circuits.components import Components, multiply
-from hqnn_jax.circuits.definition import Circuit
-from hqnn_jax.circuits.distributed import LocalEntangler, distribute
+from hqnn_jax.circuits.definition import Definition
 from hqnn_jax.circuits.engines.chunking import check_fits
 from hqnn_jax.circuits.engines.statevector import held_states, measured_layers
-from hqnn_jax.circuits.evolution import Evolution, Segment
-from hqnn_jax.circuits.expectation import Expectation, Term
-from hqnn_jax.circuits.first_layer import FirstLayer
-from hqnn_jax.circuits.layer import Parameters, Structure, Tables
 from hqnn_jax.circuits.permutation import permute_states
-from hqnn_jax.circuits.rotations import Angles
-from hqnn_jax.circuits.schedule import Entangler
+from hqnn_jax.circuits.simulation.bits import BitMap, image_tables, labels, signs, split_signs
+from hqnn_jax.circuits.simulation.components import Components, multiply
+from hqnn_jax.circuits.simulation.distributed import LocalEntangler, distribute
+from hqnn_jax.circuits.simulation.evolution import Evolution, Segment
+from hqnn_jax.circuits.simulation.expectation import Expectation, Term
+from hqnn_jax.circuits.simulation.first_layer import FirstLayer
+from hqnn_jax.circuits.simulation.layer import Parameters, Structure, Tables
+from hqnn_jax.circuits.simulation.rotations import Angles
+from hqnn_jax.circuits.simulation.schedule import Entangler
 from hqnn_jax.errors import CircuitError
 
 _PRECISION = jax.lax.Precision.HIGHEST
 
 
 def build(
-    circuit: Circuit,
+    circuit: Definition,
     mesh: Mesh | AbstractMesh,
     axis: str | None = None,
     batch_axis: str | None = None,
@@ -96,7 +96,7 @@ def build(
 
 
 def _build_on_device(
-    circuit: Circuit, axis: str, num_devices: int
+    circuit: Definition, axis: str, num_devices: int
 ) -> Callable[..., Float[Array, "batch outputs"]]:
     """What every device computes; the outputs are the same on all."""
     num_global = num_devices.bit_length() - 1
@@ -220,7 +220,9 @@ class ShardedStructure(Structure):
         return high ^ added[:, None], np.stack([low] * self.num_devices)
 
 
-def _state_axis(circuit: Circuit, mesh: Mesh | AbstractMesh, axis: str | None) -> tuple[str, int]:
+def _state_axis(
+    circuit: Definition, mesh: Mesh | AbstractMesh, axis: str | None
+) -> tuple[str, int]:
     """The mesh axis to spread states over, and its size."""
     if axis is None:
         if len(mesh.axis_names) != 1:
@@ -239,7 +241,7 @@ def _state_axis(circuit: Circuit, mesh: Mesh | AbstractMesh, axis: str | None) -
     return axis, size
 
 
-def _axis_size(circuit: Circuit, mesh: Mesh | AbstractMesh, axis: str) -> int:
+def _axis_size(circuit: Definition, mesh: Mesh | AbstractMesh, axis: str) -> int:
     if axis not in mesh.axis_names:
         raise CircuitError(
             f"Circuit '{circuit.name}': no mesh axis '{axis}'; expected one of {mesh.axis_names}"

@@ -5,20 +5,20 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
-from hqnn_jax.circuits.components import from_components
-from hqnn_jax.circuits.definition import Circuit
-from hqnn_jax.circuits.evolution import Evolution
-from hqnn_jax.circuits.expectation import Expectation
+from hqnn_jax.circuits.definition import Definition
 from hqnn_jax.circuits.gates import REAL_GATES
-from hqnn_jax.circuits.rotations import Angles
-from hqnn_jax.circuits.schedule import Entangler, Layer, schedule
+from hqnn_jax.circuits.simulation.components import from_components
+from hqnn_jax.circuits.simulation.evolution import Evolution
+from hqnn_jax.circuits.simulation.expectation import Expectation
+from hqnn_jax.circuits.simulation.rotations import Angles
+from hqnn_jax.circuits.simulation.schedule import Entangler, Layer, schedule
 
 # From here on the states that backpropagation stores cost more time than computing them anew.
 _MIN_ADJOINT_QUBITS = 12
 
 
 def build(
-    circuit: Circuit, adjoint: bool | None = None
+    circuit: Definition, adjoint: bool | None = None
 ) -> Callable[..., Float[Array, "batch outputs"]]:
     """Return `evaluate(weights, features[batch, num_features]) -> [batch, num_outputs]`.
 
@@ -45,7 +45,7 @@ def build(
     return evaluate
 
 
-def build_state(circuit: Circuit) -> Callable[..., Inexact[Array, "batch states"]]:
+def build_state(circuit: Definition) -> Callable[..., Inexact[Array, "batch states"]]:
     """Return `state(weights, features[batch, num_features]) -> [batch, 2^num_qubits]`.
 
     The final states are defined up to a global phase. They are real where every gate of the
@@ -65,7 +65,7 @@ def build_state(circuit: Circuit) -> Callable[..., Inexact[Array, "batch states"
     return state
 
 
-def measured_layers(circuit: Circuit) -> tuple[tuple[Layer, ...], Expectation]:
+def measured_layers(circuit: Definition) -> tuple[tuple[Layer, ...], Expectation]:
     """The layers that the measurements need, and the measurements after them.
 
     Phases do not change probabilities, and permuting the signs of a diagonal observable instead
@@ -80,12 +80,12 @@ def measured_layers(circuit: Circuit) -> tuple[tuple[Layer, ...], Expectation]:
     return layers, expectation
 
 
-def uses_adjoint(circuit: Circuit) -> bool:
+def uses_adjoint(circuit: Definition) -> bool:
     """Whether gradients are computed by undoing layers unless asked otherwise."""
     return circuit.num_qubits >= _MIN_ADJOINT_QUBITS
 
 
-def stored_states(circuit: Circuit) -> float:
+def stored_states(circuit: Definition) -> float:
     """States of one sample that are held at the same time while its gradient is computed."""
     flips = _flipped_states(circuit)
     if uses_adjoint(circuit):
@@ -95,12 +95,12 @@ def stored_states(circuit: Circuit) -> float:
     return 4.0 + len(layers) * (1 + circuit.num_qubits / 3) + 3.5 * flips
 
 
-def held_states(circuit: Circuit) -> float:
+def held_states(circuit: Definition) -> float:
     """States of one sample that are held at the same time while its outputs are computed."""
     real = all(gate.name in REAL_GATES for gate in circuit.gates)
     return (1.0 if real else 2.0) + _flipped_states(circuit)
 
 
-def _flipped_states(circuit: Circuit) -> int:
+def _flipped_states(circuit: Definition) -> int:
     """Copies of the state with bits flipped, all of which the compiler makes at once."""
     return len(Expectation.of(circuit.observables, circuit.num_qubits).terms.keys() - {0})

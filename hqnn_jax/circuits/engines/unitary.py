@@ -12,20 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from hqnn_jax.circuits.bits import bit
-from hqnn_jax.circuits.components import Components, product_state
-from hqnn_jax.circuits.definition import Circuit
+from hqnn_jax.circuits.definition import Definition
 from hqnn_jax.circuits.engines.statevector import measured_layers
-from hqnn_jax.circuits.evolution import Evolution, reads_features
-from hqnn_jax.circuits.rotations import Angles
-from hqnn_jax.circuits.schedule import Layer
+from hqnn_jax.circuits.simulation.bits import bit
+from hqnn_jax.circuits.simulation.components import Components, product_state
+from hqnn_jax.circuits.simulation.evolution import Evolution, reads_features
+from hqnn_jax.circuits.simulation.rotations import Angles
+from hqnn_jax.circuits.simulation.schedule import Layer
 
 _PRECISION = jax.lax.Precision.HIGHEST
 # V has 4^n entries: 1 GiB in single precision at 13 qubits.
 _MAX_QUBITS = 13
 
 
-def why_not(circuit: Circuit) -> str | None:
+def why_not(circuit: Definition) -> str | None:
     """Why the engine cannot evaluate the circuit and what to use instead, None if it can."""
     if circuit.num_qubits > _MAX_QUBITS:
         return (
@@ -41,7 +41,7 @@ def why_not(circuit: Circuit) -> str | None:
     return None
 
 
-def build(circuit: Circuit) -> Callable[..., Float[Array, "batch outputs"]]:
+def build(circuit: Definition) -> Callable[..., Float[Array, "batch outputs"]]:
     """Return `evaluate(weights, features[batch, num_features]) -> [batch, num_outputs]`.
 
     For circuits that `why_not` has nothing against.

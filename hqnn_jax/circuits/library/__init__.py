@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from hqnn_jax.circuits.definition import Circuit
+from hqnn_jax.circuits.circuit import Circuit
 from hqnn_jax.circuits.library.ansatze import ANSATZE, Ansatz
 from hqnn_jax.circuits.library.composed import MEASUREMENTS, compose
 from hqnn_jax.circuits.library.embeddings import EMBEDDINGS, Embedding

@@ -6,7 +6,7 @@ import pennylane as qml
 from pennylane.measurements import MeasurementProcess
 
 from hqnn_jax.circuits.checks import as_integer
-from hqnn_jax.circuits.definition import Circuit
+from hqnn_jax.circuits.circuit import Circuit
 from hqnn_jax.circuits.library.ansatze import ANSATZE, Ansatz
 from hqnn_jax.circuits.library.choice import chosen
 from hqnn_jax.circuits.library.embeddings import EMBEDDINGS

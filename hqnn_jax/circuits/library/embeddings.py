@@ -14,9 +14,9 @@ import numpy as np
 import pennylane as qml
 from jaxtyping import Array, Float
 
+from hqnn_jax.circuits.capture.state_preparation import prepare_state
 from hqnn_jax.circuits.gates import Wires
 from hqnn_jax.circuits.library.entanglement import Entanglement, pairs
-from hqnn_jax.circuits.state_preparation import prepare_state
 from hqnn_jax.errors import CircuitError
 
 Traced = Array | np.ndarray

@@ -2,7 +2,7 @@
 
 import pennylane as qml
 
-from hqnn_jax.circuits.definition import Circuit
+from hqnn_jax.circuits.circuit import Circuit
 from hqnn_jax.circuits.library.ansatze import real_amplitudes, strongly_entangling_layers
 from hqnn_jax.circuits.library.composed import check_size, expectations
 from hqnn_jax.circuits.library.embeddings import angle, zz

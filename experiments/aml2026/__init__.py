@@ -1,0 +1,1 @@
+"""aml2026: quantum and classical methods for images of leukaemia with few labels."""

@@ -1,0 +1,372 @@
+"""aml2026: a 4-qubit circuit, equilibrium propagation and their baselines on two kinds of cell.
+
+"Analyzing Images of Blood Cells with Quantum Machine Learning Methods", arXiv:2601.18710.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+from hqnn_jax.experiments.aml2026 import arms as aml2026_arms
+from hqnn_jax.experiments.aml2026 import circuits as aml2026_circuits
+from hqnn_jax.experiments.aml2026.arms import DenseConfig, Outcome, SvmConfig
+from hqnn_jax.experiments.aml2026.circuits import VqcConfig
+from hqnn_jax.experiments.aml2026.cnn import CnnConfig, cnn
+from hqnn_jax.experiments.aml2026.data import (
+    Parts,
+    SampledData,
+    SamplingConfig,
+    pool_features,
+    repeated_across_parts,
+    retained_variance,
+    sample_positions,
+    sampled_data,
+)
+from hqnn_jax.experiments.aml2026.report import sections
+from hqnn_jax.experiments.paper import CONFIGS, Request
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from hqnn_jax.config import Config, DatasetConfig
+from hqnn_jax.config.base import Section, known
+from hqnn_jax.config.loading import load_section
+from hqnn_jax.data.loading import load_pool
+from hqnn_jax.data.pool import ImagePool
+from hqnn_jax.errors import ConfigurationError, RunFolderError
+from hqnn_jax.files import locked, read_json, write_atomically
+from hqnn_jax.progress import Progress
+from hqnn_jax.reporting.document import Document
+from hqnn_jax.training.equilibrium_propagation import EquilibriumConfig
+from hqnn_jax.training.interrupt import stop_requested
+from hqnn_jax.training.loop import Interrupted
+
+TITLE = "Analyzing Images of Blood Cells with Quantum Machine Learning Methods"
+REFERENCE = "arXiv:2601.18710"
+CONFIG_FILE = CONFIGS / "papers" / "aml2026.yaml"
+
+SMALL = (
+    "dataset.name=synthetic_cells",
+    "dataset.resolution=32",
+    "dataset.label_map={neutrophils: [neutrophil], immature: [immature granulocytes]}",
+    "dataset.synthetic.train_images=400",
+    "dataset.synthetic.validation_images=8",
+    "dataset.synthetic.test_images=8",
+    "sizes=[16, 32]",
+    "seeds=[0, 1]",
+    "vqc.iterations=30",
+    "equilibrium_propagation.hidden_widths=[32]",
+    "equilibrium_propagation.max_epochs=30",
+    "dense.hidden_widths=[32]",
+    "dense.max_epochs=30",
+)
+"""What the small variant changes: synthetic cells, so that nothing need be downloaded."""
+
+_VERSION = 1
+"""Raised whenever the same configuration and images would give other results."""
+
+
+class Arm(NamedTuple):
+    """A way of classifying the cells: its function, and the section with its options."""
+
+    function: Callable[[SampledData, Any], Outcome]
+    options: str
+
+
+ARMS: Mapping[str, Arm] = {
+    "vqc_cobyla": Arm(aml2026_circuits.vqc_cobyla, "vqc"),
+    "vqc_spsa": Arm(aml2026_circuits.vqc_spsa, "vqc"),
+    "vqc_adam": Arm(aml2026_circuits.vqc_adam, "vqc"),
+    "vqc_adam_scaled": Arm(aml2026_circuits.vqc_adam_scaled, "vqc"),
+    "equilibrium_propagation": Arm(aml2026_arms.equilibrium_propagation, "equilibrium_propagation"),
+    "dense": Arm(aml2026_arms.dense, "dense"),
+    "quantum_kernel_svm": Arm(aml2026_circuits.quantum_kernel_svm, "svm"),
+    "quantum_kernel_svm_scaled": Arm(aml2026_circuits.quantum_kernel_svm_scaled, "svm"),
+    "rbf_svm": Arm(aml2026_arms.rbf_svm, "svm"),
+    "rbf_svm_features": Arm(aml2026_arms.rbf_svm_features, "svm"),
+    "cnn": Arm(cnn, "cnn"),
+}
+"""All arms by name, in the order of the report."""
+CIRCUIT_ARMS = tuple(name for name, arm in ARMS.items() if arm.options == "vqc")
+"""Those with a trained circuit, whose weights are stored."""
+
+
+class Aml2026Config(Section):
+    """Everything the paper's table depends on."""
+
+    dataset: DatasetConfig
+    """Any dataset with two classes (after `label_map`); its split is not used."""
+    sizes: Annotated[tuple[Annotated[int, Field(ge=5)], ...], Field(min_length=1)] = (
+        50,
+        100,
+        200,
+        250,
+    )
+    """Images per class, training and test together."""
+    seeds: Annotated[
+        tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1, max_length=100)
+    ] = (0, 1, 2, 3, 4)
+    arms: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(n for n in ARMS if n != "cnn")
+    """Add `cnn` for the network on pixels, which takes longer than all others together."""
+    num_components: Annotated[int, Field(ge=1, le=16)] = 4
+    """Principal components, and qubits."""
+    sampling: SamplingConfig = SamplingConfig()
+    vqc: VqcConfig = VqcConfig()
+    equilibrium_propagation: EquilibriumConfig = EquilibriumConfig()
+    dense: DenseConfig = DenseConfig()
+    svm: SvmConfig = SvmConfig()
+    cnn: CnnConfig = CnnConfig()
+
+    @field_validator("arms")
+    @classmethod
+    def _known_arms(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(known(value, tuple(ARMS)) for value in values)
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Aml2026Config:
+        for name in ("sizes", "seeds", "arms"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name}: the same value appears twice")
+        return self
+
+
+def published(config: Config) -> None:
+    """Return None: no single run of a hybrid network is one of the published systems."""
+
+
+def reproduce(request: Request, progress: Progress) -> Document:
+    """Run the table of the configuration file and return its report."""
+    chosen = (f"arms=[{', '.join(request.arms)}]",) if request.arms else ()
+    overrides = (*(SMALL if request.small else ()), *chosen, *request.overrides)
+    config = load_section(request.config or CONFIG_FILE, overrides, Aml2026Config)
+    results = run(config, request.out, progress)
+    return Document(
+        title=TITLE,
+        reference=REFERENCE,
+        sections=sections(results),
+        synthetic=results["dataset"]["synthetic"],
+        data=results,
+    )
+
+
+def run(config: Aml2026Config, out: Path, progress: Progress) -> dict[str, Any]:
+    """Run every arm at every size and return the results, ready for JSON.
+
+    Results are kept in `out/cells`, one file for each arm and size, written when it is finished
+    under a name that hashes what it depends on: a run that was stopped goes on where it was, and
+    a changed option runs only what it changes.
+
+    Returns:
+        `sections` explains the keys.
+
+    Raises:
+        DataError, ConfigurationError: for datasets that are missing, have not two classes, or too
+            few images.
+        TrainingError: for a loss that is not finite.
+        RunFolderError: where `out` cannot be written.
+    """
+    with progress.task("loading the images"):
+        pool = load_pool(config.dataset)
+    _check_two_classes(pool)
+    positions = {
+        size: sample_positions(pool.labels, size, config.seeds, config.sampling)
+        for size in config.sizes
+    }
+    cells_folder = out / "cells"
+    features = _lazy_features(pool, positions, progress)
+    data = _lazy_data(config, pool, positions, features)
+    fingerprint, cells = pool_fingerprint(pool), []
+    with locked(cells_folder), stop_requested() as stop:
+        for size, name in itertools.product(config.sizes, config.arms):
+            if stop():
+                raise Interrupted(f"{out}: stopped, results are kept; the same command goes on")
+            key = _cell_key(config, fingerprint, size, name)
+            path = cells_folder / f"{size}_{name}_{key}.json"
+            cell = _stored(path, progress, StoredCell)
+            if cell is not None and name in CIRCUIT_ARMS and "weights" not in cell:
+                progress.line(f"{path.name}: has no weights of the circuit; computing it anew")
+                cell = None
+            if cell is None:
+                arm = ARMS[name]
+                with progress.task(f"{size} images per class: {name}"):
+                    outcome = arm.function(data(size), getattr(config, arm.options))
+                cell = _cell(size, name, outcome, pool.labels[positions[size].test])
+                write_atomically(path, json.dumps(cell, allow_nan=False).encode())
+            cells.append(cell)
+        retained = {
+            str(size): _retained_variance(
+                config, fingerprint, size, positions[size], features, cells_folder, progress
+            )
+            for size in config.sizes
+        }
+    return {
+        "paper": "aml2026",
+        "config": config.model_dump(mode="json"),
+        "dataset": _description(pool, positions),
+        "retained_variance": retained,
+        "cells": cells,
+    }
+
+
+def _retained_variance(
+    config: Aml2026Config,
+    fingerprint: str,
+    size: int,
+    positions: Parts,
+    features: Callable[[], np.ndarray],
+    folder: Path,
+    progress: Progress,
+) -> list[float]:
+    """Return what the principal components keep, per seed; kept in a file beside the cells."""
+    name = "principal components"
+    key = _key(config, fingerprint, size, {"arm": name})
+    path = folder / f"{size}_principal_components_{key}.json"
+    stored = _stored(path, progress, _StoredVariance)
+    if stored is None:
+        retained = retained_variance(features(), positions, config.num_components)
+        stored = {"size": size, "arm": name, "retained": retained}
+        write_atomically(path, json.dumps(stored, allow_nan=False).encode())
+    return stored["retained"]
+
+
+def _lazy_features(
+    pool: ImagePool, positions: Mapping[int, Parts], progress: Progress
+) -> Callable[[], np.ndarray]:
+    """Return what gives the features of the images; they are computed when first needed."""
+
+    @functools.cache
+    def features() -> np.ndarray:
+        with progress.task("features of the images"):
+            return pool_features(pool, list(positions.values()))
+
+    return features
+
+
+def _lazy_data(
+    config: Aml2026Config,
+    pool: ImagePool,
+    positions: Mapping[int, Parts],
+    features: Callable[[], np.ndarray],
+) -> Callable[[int], SampledData]:
+    """Return what gives the inputs at one size."""
+
+    @functools.cache
+    def data(size: int) -> SampledData:
+        return sampled_data(
+            pool,
+            features(),
+            positions[size],
+            config.seeds,
+            config.num_components,
+            2 * max(config.sizes),
+        )
+
+    return data
+
+
+def _check_two_classes(pool: ImagePool) -> None:
+    if len(pool.class_names) != 2:
+        raise ConfigurationError(
+            f"dataset: {pool.name} has {len(pool.class_names)} classes; aml2026 needs two: give "
+            "dataset.label_map with two new classes"
+        )
+
+
+def pool_fingerprint(pool: ImagePool) -> str:
+    """Return a digest of all images and labels, in their order (SHA-256, hex)."""
+    digest = hashlib.sha256(np.ascontiguousarray(pool.labels).tobytes())
+    for image in pool.digests:
+        digest.update(image)
+    return digest.hexdigest()
+
+
+def _cell_key(config: Aml2026Config, fingerprint: str, size: int, name: str) -> str:
+    """Hash what one cell depends on, and nothing else."""
+    options = getattr(config, ARMS[name].options).model_dump()
+    return _key(config, fingerprint, size, {"arm": name, "options": options})
+
+
+def _key(config: Aml2026Config, fingerprint: str, size: int, further: Mapping[str, Any]) -> str:
+    """Hash what everything of one sample depends on, and `further`."""
+    described = {
+        "version": _VERSION,
+        "images": fingerprint,
+        "size": size,
+        "seeds": config.seeds,
+        "sampling": config.sampling.model_dump(),
+        "num_components": config.num_components,
+        **further,
+    }
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _cell(size: int, name: str, outcome: Outcome, labels: np.ndarray) -> dict[str, Any]:
+    figures = outcome._asdict()
+    if outcome.weights is None:
+        del figures["weights"]
+    return {
+        "size": size,
+        "arm": name,
+        "accuracies": np.mean(outcome.predictions == labels, axis=1).tolist(),
+        **{key: value for key, value in figures.items() if key != "predictions"},
+        "predictions": np.asarray(outcome.predictions).tolist(),
+        "labels": labels.tolist(),
+    }
+
+
+class StoredCell(BaseModel):
+    """What an arm's results must be; see `Outcome`."""
+
+    size: int
+    arm: str
+    accuracies: list[float]
+    predictions: list[list[int]]
+    labels: list[list[int]]
+    train_seconds: float
+    compile_seconds: float
+    parameters: int | None
+    losses: list[list[float]] | None = None
+    epochs: list[int] | None = None
+    weights: list[list[float]] | None = None
+
+
+class _StoredVariance(BaseModel):
+    size: int
+    arm: str
+    retained: list[float]
+
+
+def _stored(path: Path, progress: Progress, expected: type[BaseModel]) -> dict[str, Any] | None:
+    """Return what is stored; None if it is missing or damaged, which is told."""
+    if not path.exists():
+        return None
+    try:
+        stored = read_json(path, RunFolderError, "damaged result: computing it anew", expected)
+    except RunFolderError as error:
+        progress.line(str(error))
+        return None
+    progress.line(f"{stored['size']} images per class: {stored['arm']}: read from {path.name}")
+    return stored
+
+
+def _description(pool: ImagePool, positions: Mapping[int, Parts]) -> dict[str, Any]:
+    return {
+        "name": pool.name,
+        "class_names": list(pool.class_names),
+        "class_counts": np.bincount(pool.labels, minlength=2).tolist(),
+        "synthetic": pool.synthetic,
+        "licence": pool.licence,
+        "citation": pool.citation,
+        "warnings": list(pool.warnings),
+        "resolution": int(pool.images.shape[1]),
+        "test_images": {str(size): int(p.test.shape[1]) for size, p in positions.items()},
+        "test_images_equal_to_training_images": {
+            str(size): repeated_across_parts(p, pool) for size, p in positions.items()
+        },
+    }

@@ -1,0 +1,1 @@
+"""From a PennyLane quantum function to gates and the function that gives their angles."""

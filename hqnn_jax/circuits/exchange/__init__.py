@@ -1,0 +1,1 @@
+"""Circuits in other languages: Qiskit and OpenQASM."""

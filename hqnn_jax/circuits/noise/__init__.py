@@ -1,0 +1,1 @@
+"""Noise: channels, the model that places them, and the noise of a device."""

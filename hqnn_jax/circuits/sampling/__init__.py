@@ -1,0 +1,1 @@
+"""Estimates from random draws: measurements of words, trajectories of a noisy state."""

@@ -1,0 +1,383 @@
+"""The figures of a report.
+
+Every function returns a new `matplotlib.figure.Figure` and touches no global state. Colours are
+those of Okabe and Ito (2008), which people with any colour vision tell apart, with grey for their
+yellow, which is too pale for lines on white.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import matplotlib as mpl
+import numpy as np
+from jaxtyping import Float, Integer, Num, UInt8
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from sklearn.metrics import roc_curve
+
+from hqnn_jax.evaluation.statistics import CLASS_METRICS, calibration_bins
+
+BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY, BLACK, GREY = "#CC79A7", "#56B4E9", "#000000", "#8C8C8C"
+PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK, GREY)
+_DASHES = ("-", "--", ":", "-.")
+_LABEL_LENGTH = 24
+
+
+def short_label(name: str, length: int = _LABEL_LENGTH) -> str:
+    """Return a name of at most `length` characters, safe from matplotlib's `$` formulae.
+
+    MedMNIST explains some classes in brackets; the explanation goes first.
+    """
+    if len(name) > length:
+        name = name.split("(", maxsplit=1)[0].strip() or name
+    if len(name) > length:
+        name = name[: length - 1].rstrip() + "…"
+    return name.replace("$", r"\$")
+
+
+def image_file(figure: Figure, kind: Literal["svg", "png"]) -> bytes:
+    """Return the content of an image file: SVG for lines and text, PNG (160 dpi) for images.
+
+    Equal figures give equal bytes, so a report can be reproduced bit for bit.
+    """
+    buffer = io.BytesIO()
+    # Without a fixed salt and date matplotlib writes random identifiers and the current time.
+    with mpl.rc_context({"svg.hashsalt": "hqnn_jax"}):
+        metadata = {"Date": None} if kind == "svg" else {"Software": None}
+        figure.savefig(buffer, format=kind, bbox_inches="tight", metadata=metadata, dpi=160)
+    return buffer.getvalue()
+
+
+def data_uri(figure: Figure, kind: Literal["svg", "png"]) -> str:
+    """Encode the image file of a figure as a `data:` URI."""
+    mime = "image/svg+xml" if kind == "svg" else "image/png"
+    return f"data:{mime};base64,{base64.b64encode(image_file(figure, kind)).decode('ascii')}"
+
+
+def _title(title: str, synthetic: bool) -> str:
+    return f"{title} — synthetic data" if synthetic else title
+
+
+def titled_figure(width: float, height: float, title: str, synthetic: bool) -> Figure:
+    """Return an empty figure (inches) with a title that names synthetic data as such."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(_title(title, synthetic), fontsize=12)
+    return figure
+
+
+def plain_axes(axes: Axes, xlabel: str, ylabel: str) -> None:
+    """Give axes the look they share: two spines, a pale grid behind everything, and labels."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="0.9", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+
+
+def training_curves(
+    history: Sequence[Mapping[str, Any]], best_epochs: Mapping[int, int], *, synthetic: bool
+) -> Figure:
+    """Draw loss and accuracy over the epochs, one line per seed, best epoch marked.
+
+    Args:
+        history: one mapping per seed and epoch with `seed`, `epoch`, `train_loss`,
+            `validation_loss` (nats), `train_accuracy`, `validation_accuracy` (fractions).
+        best_epochs: seed -> epoch of the evaluated checkpoint.
+        synthetic: whether to say in the title that the data are synthetic.
+    """
+    figure = titled_figure(9.0, 3.5, "Training curves", synthetic)
+    loss_axes, accuracy_axes = figure.subplots(1, 2)
+    _history_lines(loss_axes, history, best_epochs, "loss", 1.0)
+    _history_lines(accuracy_axes, history, best_epochs, "accuracy", 100.0)
+    plain_axes(loss_axes, "epoch", "loss (nats)")
+    plain_axes(accuracy_axes, "epoch", "accuracy (%)")
+    for axes in (loss_axes, accuracy_axes):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    accuracy_axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def _history_lines(
+    axes: Axes,
+    history: Sequence[Mapping[str, Any]],
+    best_epochs: Mapping[int, int],
+    quantity: str,
+    factor: float,
+) -> None:
+    marked: dict[str, Any] = {"color": "white", "markeredgecolor": BLACK, "markersize": 7}
+    for number, seed in enumerate(dict.fromkeys(line["seed"] for line in history)):
+        lines = [line for line in history if line["seed"] == seed]
+        epochs = [line["epoch"] for line in lines]
+        for split, color, dash in (("train", ORANGE, "--"), ("validation", BLUE, "-")):
+            values = [factor * line[f"{split}_{quantity}"] for line in lines]
+            label = split if number == 0 else None
+            # A single epoch has no line to draw: the dots keep it visible.
+            axes.plot(
+                epochs, values, dash, marker=".", color=color, label=label, linewidth=1.4, alpha=0.8
+            )
+        best = [line for line in lines if line["epoch"] == best_epochs.get(seed)]
+        points = [factor * line[f"validation_{quantity}"] for line in best]
+        label = "evaluated epoch" if number == 0 else None
+        axes.plot([line["epoch"] for line in best], points, "o", label=label, zorder=5, **marked)
+
+
+def confusion_matrix(
+    confusion: Num[np.ndarray, "classes classes"],
+    class_names: Sequence[str],
+    *,
+    synthetic: bool,
+    split: str = "test",
+) -> Figure:
+    """Draw a confusion matrix: counts and the percentage of the true class.
+
+    Args:
+        confusion: counts (or their mean over seeds), true class first.
+        class_names: one name per class.
+        synthetic: whether to say in the title that the data are synthetic.
+        split: which split the title names.
+    """
+    num_classes = len(class_names)
+    side = 2.4 + 0.72 * num_classes
+    title = _title(f"Confusion matrix of the {split} split", synthetic)
+    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
+    _draw_confusion(figure, confusion, class_names, class_names, title)
+    return figure
+
+
+def cross_confusion_matrix(
+    confusion: Num[np.ndarray, "their_classes classes"],
+    their_class_names: Sequence[str],
+    class_names: Sequence[str],
+    *,
+    dataset: str,
+    synthetic: bool,
+) -> Figure:
+    """Draw which of the model's classes it gives the images of another dataset.
+
+    Args:
+        confusion: counts (or their mean over seeds), true class (theirs) first.
+        their_class_names, class_names: one name per row and per column.
+        dataset: name of the other dataset.
+        synthetic: whether to say in the title that the data are synthetic.
+    """
+    size = (4.0 + 0.72 * len(class_names), 2.4 + 0.72 * len(their_class_names))
+    figure = Figure(figsize=size, layout="constrained")
+    title = _title(f"Confusion matrix on {dataset}", synthetic)
+    axes = _draw_confusion(figure, confusion, their_class_names, class_names, title)
+    axes.set_xlabel("predicted class (of the model)")
+    axes.set_ylabel(f"true class (of {dataset})")
+    return figure
+
+
+def _draw_confusion(
+    figure: Figure,
+    confusion: np.ndarray,
+    row_names: Sequence[str],
+    column_names: Sequence[str],
+    title: str,
+) -> Axes:
+    counts = confusion.astype(np.float64)
+    totals = counts.sum(axis=1, keepdims=True)
+    percent = 100 * np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
+    axes = figure.subplots()
+    # A title of the axes, not of the figure, stays close to the square picture.
+    axes.set_title(title, fontsize=12)
+    # The square root lets the few errors of a good classifier show.
+    picture = axes.imshow(percent, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=100))
+    for row, column in np.ndindex(counts.shape):
+        count = float(counts[row, column])
+        number = f"{count:,.0f}" if count == round(count) else f"{count:,.1f}"
+        axes.text(
+            column,
+            row,
+            f"{number}\n{percent[row, column]:.1f} %" if count else "0",
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if percent[row, column] > 36 else "0.7" if not count else "black",
+        )
+    labels = [short_label(name) for name in column_names]
+    axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(row_names)), [short_label(name) for name in row_names])
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    figure.colorbar(picture, ax=axes, shrink=0.7, label="share of the true class (%)")
+    return axes
+
+
+def per_class_bars(per_class: Sequence[Mapping[str, Any]], *, synthetic: bool) -> Figure:
+    """Draw precision, recall and F1 of every class with their 95 % intervals.
+
+    Args:
+        per_class: the `per_class` list of `compute_metrics`, fractions.
+        synthetic: whether to say in the title that the data are synthetic.
+    """
+    figure = titled_figure(
+        max(5.0, 1.5 + 0.95 * len(per_class)), 3.8, "Test metrics by class", synthetic
+    )
+    axes = figure.subplots()
+    positions = np.arange(len(per_class))
+    lowest = 1.0
+    for offset, (name, color) in enumerate(
+        zip(CLASS_METRICS, (SKY, BLUE, ORANGE), strict=True), start=-1
+    ):
+        values = np.array([entry[name] for entry in per_class])
+        # Without an interval (nothing was predicted, or is there) there is a bar without a whisker.
+        found = [entry["intervals"][name] or [entry[name]] * 2 for entry in per_class]
+        bounds = np.array(found)
+        # A resampled bound can pass the estimate by rounding; matplotlib refuses such bars.
+        reach = np.clip(np.stack([values - bounds[:, 0], bounds[:, 1] - values]), 0, None)
+        axes.bar(
+            positions + 0.27 * offset,
+            100 * values,
+            0.25,
+            yerr=100 * reach,
+            color=color,
+            label="F1" if name == "f1" else name,
+            error_kw={"elinewidth": 0.9, "capsize": 2, "ecolor": "0.25"},
+        )
+        lowest = min(lowest, float(np.min(values - reach[0])))
+    plain_axes(axes, "", "%")
+    axes.grid(visible=False, axis="x")
+    # Bars start at zero unless every class is so good that nothing could be told apart.
+    floor = 0 if lowest < 0.5 else 10 * math.floor(10 * lowest - 0.5)
+    axes.set_ylim(floor, 100.5)
+    if floor:
+        axes.set_ylabel(f"% (axis starts at {floor})")
+    labels = [short_label(entry["class"]) for entry in per_class]
+    axes.set_xticks(positions, labels, rotation=25, ha="right", rotation_mode="anchor")
+    axes.legend(frameon=False, fontsize=9, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def roc_curves(
+    probabilities: Float[np.ndarray, "seeds samples classes"],
+    labels: Integer[np.ndarray, " samples"],
+    per_class: Sequence[Mapping[str, Any]],
+    *,
+    synthetic: bool,
+    split: str = "test",
+) -> Figure:
+    """Draw one-vs-rest ROC curves of a split, one line per class and seed.
+
+    The right panel enlarges the corner that good classifiers share.
+
+    Args:
+        probabilities, labels: predictions of every seed and the true classes.
+        per_class: the `per_class` list of `compute_metrics`, for names and areas.
+        synthetic: whether to say in the title that the data are synthetic.
+        split: which split the title names.
+    """
+    figure = titled_figure(10.0, 4.3, f"One-vs-rest ROC curves of the {split} split", synthetic)
+    whole, corner = figure.subplots(1, 2)
+    shown = [1] if len(per_class) == 2 else range(len(per_class))
+    for c in shown:
+        area = per_class[c].get("roc_auc")
+        if area is None:
+            continue
+        style: dict[str, Any] = {
+            "color": PALETTE[c % len(PALETTE)],
+            "linestyle": _DASHES[c // len(PALETTE) % len(_DASHES)],
+        }
+        label = f"{short_label(per_class[c]['class'])} (AUC {area:.4f})"
+        for scores in probabilities:
+            false_rate, true_rate, _ = roc_curve(labels == c, scores[:, c])
+            for axes in (whole, corner):
+                axes.plot(false_rate, true_rate, linewidth=1.3, alpha=0.85, label=label, **style)
+            label = "_another seed"
+    whole.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle=":")
+    for axes, limits in ((whole, ((-0.02, 1.02), (-0.02, 1.02))), (corner, ((0, 0.1), (0.9, 1)))):
+        plain_axes(axes, "false positive rate", "true positive rate")
+        axes.set(xlim=limits[0], ylim=limits[1])
+    whole.legend(frameon=False, fontsize=8, loc="lower right")
+    corner.set_title("upper left corner", fontsize=10)
+    return figure
+
+
+def reliability_diagram(
+    probabilities: Float[np.ndarray, "seeds samples classes"],
+    labels: Integer[np.ndarray, " samples"],
+    *,
+    num_bins: int,
+    synthetic: bool,
+) -> Figure:
+    """Draw accuracy against confidence per bin, all seeds together, and the bins' sizes.
+
+    Args:
+        probabilities, labels: predictions of every seed and the true classes.
+        num_bins: number of equal-width bins of the confidence.
+        synthetic: whether to say in the title that the data are synthetic.
+    """
+    confidence = probabilities.max(axis=-1).astype(np.float64).ravel()
+    correct = (probabilities.argmax(axis=-1) == labels).ravel()
+    bins = calibration_bins(confidence, num_bins)
+    size = np.bincount(bins, minlength=num_bins)
+    filled = size > 0
+    accuracy = np.bincount(bins, correct, num_bins)[filled] / size[filled]
+    mean_confidence = np.bincount(bins, confidence, num_bins)[filled] / size[filled]
+
+    figure = titled_figure(4.6, 5.0, "Reliability on the test split", synthetic)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    upper.plot([0, 1], [0, 1], color="0.6", linewidth=0.9, linestyle="--", label="calibrated")
+    upper.plot(mean_confidence, accuracy, "o-", color=BLUE, linewidth=1.4, label="model")
+    upper.vlines(mean_confidence, mean_confidence, accuracy, color=VERMILION, label="gap")
+    upper.legend(frameon=False, fontsize=9, loc="upper left")
+    centres = (np.arange(num_bins) + 0.5) / num_bins
+    lower.bar(centres, 100 * size / size.sum(), 0.9 / num_bins, color=SKY)
+    lower.set_yscale("log")
+    lower.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
+    lower.minorticks_off()
+    plain_axes(upper, "", "accuracy")
+    plain_axes(lower, "confidence", "samples (%)")
+    upper.set(xlim=(0, 1.02), ylim=(0, 1.02))
+    return figure
+
+
+def sample_predictions(
+    images: UInt8[np.ndarray, "images height width channels"],
+    labels: Integer[np.ndarray, " images"],
+    probabilities: Float[np.ndarray, "images classes"],
+    class_names: Sequence[str],
+    *,
+    synthetic: bool,
+) -> Figure:
+    """Draw test images with true class, predicted class and its probability.
+
+    Wrong predictions have a heavy vermilion frame and a cross, so that colour is not needed.
+
+    Args:
+        images: 1 (grey) or 3 (RGB) channels.
+        labels, probabilities: of these images.
+        class_names: one name per class.
+        synthetic: whether to say in the title that the data are synthetic.
+    """
+    columns = min(6, max(1, len(images)))
+    rows = max(1, math.ceil(len(images) / columns))
+    title = "Test images with their predictions"
+    figure = titled_figure(1.75 * columns, 2.15 * rows + 0.4, title, synthetic)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    for axes, image, label, row in zip(grid, images, labels, probabilities, strict=False):
+        predicted = int(row.argmax())
+        right = predicted == label
+        axes.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray")
+        axes.spines[:].set(visible=True, color=GREEN if right else VERMILION)
+        axes.spines[:].set_linewidth(1.2 if right else 3.5)
+        mark = "✓" if right else "✗"
+        axes.set_xlabel(
+            f"{mark} {short_label(class_names[predicted])}\n{100 * row[predicted]:.1f} %"
+            + ("" if right else f"\ntrue: {short_label(class_names[label])}"),
+            fontsize=7.5,
+            weight="normal" if right else "bold",
+        )
+    return figure

@@ -1,0 +1,357 @@
+"""A configuration with its data: what every seed of a run shares."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, Key
+
+from hqnn_jax.config import BackboneConfig, Config, ModelConfig
+from hqnn_jax.data.dataset import SPLIT_NAMES, ImageDataset, Split, class_weights
+from hqnn_jax.data.loading import load_dataset
+from hqnn_jax.data.records import Images, RecordImages
+from hqnn_jax.data.selection import noisy_labels, training_rows
+from hqnn_jax.errors import ConfigurationError
+from hqnn_jax.models.classifier import (
+    HybridClassifier,
+    Model,
+    Variables,
+    build_backbone,
+    count_parameters,
+    parameter_groups,
+)
+from hqnn_jax.progress import Progress
+from hqnn_jax.runs.backbone import (
+    check_trained_backbone,
+    origin_config,
+    trained_backbone,
+    with_backbone,
+)
+from hqnn_jax.training.features import backbone_features
+from hqnn_jax.training.insights import Insights
+from hqnn_jax.training.loop import TrainingData
+from hqnn_jax.training.optimizers import make_optimizer, make_plateau, make_schedule
+from hqnn_jax.training.state import TrainState, initial_state
+from hqnn_jax.training.step import Examples, Preprocessing, Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A configuration with its dataset and what the model is fed: images or cached features."""
+
+    config: Config
+    dataset: ImageDataset
+    preprocessing: Preprocessing
+    inputs: Mapping[str, Images]
+    frozen_parameters: int
+
+    @classmethod
+    def load(cls, config: Config, progress: Progress, *, like: Study | None = None) -> Study:
+        """Load the dataset and, for a frozen backbone, its features.
+
+        What is the same in the study `like` is taken from there.
+
+        Raises:
+            ConfigurationError: before anything is loaded if the model cannot be built.
+            DataError, PretrainedWeightsError: for what cannot be read.
+        """
+        check_model(config.model)
+        if config.evaluation.noise is not None:
+            check_model(_evaluated_model(config))
+        backbone = config.model.backbone
+        if backbone.from_run is not None:
+            check_trained_backbone(backbone.from_run, backbone)
+        if like is not None and like.config.dataset == config.dataset:
+            dataset = like.dataset
+        else:
+            dataset, like = _load_dataset(config, progress), None
+            progress.line(_describe_dataset(dataset))
+        rows = _training_rows(config, dataset, config.seed)
+        if len(rows) < config.training.batch_size:
+            raise ConfigurationError(
+                f"training.batch_size: {config.training.batch_size} is more than the "
+                f"{len(rows)} training images of {dataset.name}"
+            )
+        if like is not None and like.config.model.backbone == config.model.backbone:
+            return dataclasses.replace(like, config=config)
+        images = {name: split.images for name, split in dataset.splits().items()}
+        channels = dataset.train.images.shape[-1]
+        # Pretrained first layers take three channels; a grey image is repeated.
+        origin = origin_config(config.model.backbone)
+        channels = 3 if origin.pretrained else channels
+        preprocessing = Preprocessing.for_backbone(origin, channels)
+        if not config.model.backbone.frozen:
+            return cls(config, dataset, preprocessing, images, 0)
+        model, variables = _frozen_backbone(config, channels)
+        features = backbone_features(
+            model,
+            variables,
+            preprocessing,
+            config.model.backbone,
+            images,
+            batch_size=config.evaluation.batch_size,
+            progress=progress,
+        )
+        frozen = sum(leaf.size for leaf in jax.tree.leaves(variables.params))
+        return cls(config, dataset, preprocessing, features, frozen)
+
+    def frozen_backbone(self) -> tuple[Model, Variables] | None:
+        """Build the backbone that made the features again; None where it is part of the model."""
+        if not self.config.model.backbone.frozen:
+            return None
+        return _frozen_backbone(self.config, self.preprocessing.in_channels)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of an epoch; examples that do not fill a batch are left out."""
+        # As many for every seed.
+        rows = _training_rows(self.config, self.dataset, self.config.seed)
+        return len(rows) // self.config.training.batch_size
+
+    def epochs(self, step: int) -> float:
+        """Return how many epochs a number of optimiser steps is."""
+        return step / self.steps_per_epoch
+
+    def initial_model(
+        self, seed: int | Int[Array, ""], *, shots: int | None = None
+    ) -> tuple[Model, Variables]:
+        """Return the structure and the initial variables of one seed.
+
+        With `shots`, the circuit's outputs are estimates from as many measurements.
+
+        Backbone and head draw from separate keys, so that arms with different middles share the
+        backbone's initial values.
+        """
+        backbone_key, head_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 0))
+        backbone, num_features = None, self.inputs["train"].shape[-1]
+        if not self.config.model.backbone.frozen:
+            backbone = build_backbone(
+                self.config.model.backbone,
+                in_channels=self.preprocessing.in_channels,
+                key=backbone_key,
+            )
+            num_features = backbone.num_features
+        module = HybridClassifier(
+            self.config.model,
+            backbone=backbone,
+            num_features=num_features,
+            num_classes=self.dataset.num_classes,
+            key=head_key,
+            shots=shots,
+        )
+        model, variables = Model.split(module)
+        if backbone is not None and self.config.model.backbone.from_run is not None:
+            trained = _trained(self.config.model.backbone, Model.split(backbone)[1])
+            variables = with_backbone(variables, trained)
+        return model, variables
+
+    def evaluation_task(self, task: Task) -> Task:
+        """Return the task with the circuit as it is evaluated: `evaluation.noise` and `.shots`."""
+        options, model = self.config.evaluation, _evaluated_model(self.config)
+        if options.noise is None and options.shots is None:
+            return task
+        # Only the structure is needed: the arrays are the trained ones.
+        changed = dataclasses.replace(self, config=self.config.model_copy(update={"model": model}))
+        structure, _ = changed.initial_model(self.config.seed, shots=options.shots)
+        return dataclasses.replace(task, model=structure)
+
+    def evaluation_key(self, seed: int, split: str) -> Key[Array, ""] | None:
+        """Return the key that shots are drawn with; None where values are exact."""
+        if self.config.evaluation.shots is None:
+            return None
+        key = jax.random.fold_in(jax.random.key(seed), 2)
+        return jax.random.fold_in(key, SPLIT_NAMES.index(split))
+
+    def task(self, model: Model, variables: Variables) -> Task:
+        """Return the static structure of training."""
+        training = self.config.training
+        steps = self.steps_per_epoch
+        labels = parameter_groups(variables.params, self.config.model.middle)
+        return Task(
+            model=model,
+            preprocessing=self.preprocessing,
+            training=training,
+            optimizer=make_optimizer(training, labels, steps),
+            plateau=make_plateau(training),
+            schedule=make_schedule(training, steps),
+            steps_per_epoch=steps,
+        )
+
+    def insights(self, task: Task) -> Insights | None:
+        """Return what is measured after every epoch; None where nothing is asked for."""
+        return Insights.of(self.config, task) if self.config.training.insights else None
+
+    def initial_state(
+        self, task: Task, variables: Variables, seed: int | Int[Array, ""]
+    ) -> TrainState:
+        """Return the training state of one seed before its first step."""
+        return initial_state(
+            variables,
+            task.optimizer,
+            task.plateau,
+            jax.random.fold_in(jax.random.key(seed), 1),
+            keep_average=self.config.training.average_decay > 0,
+        )
+
+    def initial_state_of(self, task: Task, seed: int | Int[Array, ""]) -> TrainState:
+        """Return the training state of a seed, from its own initial variables."""
+        return self.initial_state(task, self.initial_model(seed)[1], seed)
+
+    def initial_states_of(self, task: Task, seeds: Sequence[int]) -> TrainState:
+        """Return the same for several seeds, with a leading seed axis; the model is built once."""
+        return jax.vmap(lambda seed: self.initial_state_of(task, seed))(jnp.asarray(seeds))
+
+    def training_data(self, seed: int) -> TrainingData:
+        """Put training and validation examples on the device, as one seed sees them."""
+        rows, labels, weights = self._selection(seed)
+        train = self.examples("train")
+        if isinstance(train, Examples):
+            train = train._replace(labels=jnp.asarray(labels))
+        else:
+            train = dataclasses.replace(train, labels=labels)
+        return TrainingData(
+            train=train,
+            rows=jnp.asarray(rows),
+            validation=self.examples("validation"),
+            class_weights=jnp.asarray(weights),
+        )
+
+    def training_data_of_seeds(self, seeds: Sequence[int]) -> TrainingData:
+        """Return the same for several seeds: inputs once, all else with a leading seed axis.
+
+        Not for images that are streamed.
+        """
+        rows, labels, weights = map(
+            jnp.stack,
+            zip(*(map(jnp.asarray, self._selection(seed)) for seed in seeds), strict=True),
+        )
+        data = self.training_data(seeds[0])
+        assert isinstance(data.train, Examples)
+        train = data.train._replace(labels=labels)
+        return dataclasses.replace(data, train=train, rows=rows, class_weights=weights)
+
+    def _selection(self, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the rows a seed is trained on, all training labels, and the class weights."""
+        training, num_classes = self.config.training, self.dataset.num_classes
+        rows = _training_rows(self.config, self.dataset, seed)
+        labels = noisy_labels(self.dataset.train.labels, training.label_noise, num_classes, seed)
+        weights = np.ones(num_classes, np.float32)
+        if training.class_weights == "inverse_frequency":
+            weights = class_weights(labels[rows], num_classes)
+        return rows, labels, weights
+
+    def examples(self, split: str) -> Examples | Split:
+        """Put the inputs and labels of a split on the device; streamed images stay on disk."""
+        inputs, examples = self.inputs[split], self.dataset.splits()[split]
+        if isinstance(inputs, RecordImages):
+            return examples
+        return Examples(jnp.asarray(inputs), jnp.asarray(examples.labels))
+
+    def trained_parameters(self, variables: Variables) -> dict[str, int]:
+        """Return the count of trained parameters per group, and in total."""
+        return count_parameters(variables.params, self.config.model.middle)
+
+    def parameters(self, variables: Variables) -> dict[str, int]:
+        """Return the parameter count per group, a frozen backbone included."""
+        counts = self.trained_parameters(variables)
+        counts["backbone"] += self.frozen_parameters
+        counts["total"] += self.frozen_parameters
+        return counts
+
+    def description(self, seed: int) -> dict[str, Any]:
+        """Return what a checkpoint of this study belongs to."""
+        config = self.config.model_dump(mode="json", include={"dataset", "model", "training"})
+        del config["dataset"]["data_dir"]
+        return {**config, "seed": seed, "dataset_fingerprint": self.dataset.fingerprint}
+
+
+def _frozen_backbone(config: Config, in_channels: int) -> tuple[Model, Variables]:
+    backbone, key = config.model.backbone, jax.random.key(config.seed)
+    model, variables = Model.split(build_backbone(backbone, in_channels=in_channels, key=key))
+    return model, _trained(backbone, variables)
+
+
+def _trained(config: BackboneConfig, fresh: Variables) -> Variables:
+    """Return the variables of the run a backbone is taken from, `fresh` ones without such a run."""
+    return fresh if config.from_run is None else trained_backbone(config.from_run, config, fresh)
+
+
+def _training_rows(config: Config, dataset: ImageDataset, seed: int) -> np.ndarray:
+    """Return the positions of the training images that a seed is trained on."""
+    per_class = config.training.images_per_class
+    return training_rows(dataset.train.labels, per_class, seed, dataset.class_names)
+
+
+def _evaluated_model(config: Config) -> ModelConfig:
+    """Return the model with the noise it is evaluated under."""
+    model, noise = config.model, config.evaluation.noise
+    if noise is None:
+        return model
+    circuit = model.circuit.model_copy(update={"noise": noise})
+    return model.model_copy(update={"circuit": circuit})
+
+
+def check_model(config: ModelConfig) -> None:
+    """Build everything behind the backbone once; a circuit or sizes that do not fit raise."""
+    growth = config.circuit.growth
+    for size in {config.circuit.size, config.circuit.size if growth is None else growth.maximum}:
+        sized = config.model_copy(update={"circuit": config.circuit.with_size(size)})
+        HybridClassifier(sized, backbone=None, num_features=1, num_classes=2, key=jax.random.key(0))
+
+
+def _load_dataset(config: Config, progress: Progress) -> ImageDataset:
+    with _reporting(progress) as report:
+        return load_dataset(config.dataset, report)
+
+
+@contextlib.contextmanager
+def _reporting(progress: Progress) -> Iterator[Callable[[str, int, int], None]]:
+    """Turn `report(what, done, total)` calls into one progress task per `what`, in turn."""
+    with contextlib.ExitStack() as current:
+        what_now, done_before = "", 0
+        advance: Callable[[int], None] = _no_advance
+
+        def report(what: str, done: int, total: int) -> None:
+            nonlocal what_now, done_before, advance
+            if what != what_now:
+                current.close()  # a terminal shows one bar at a time
+                advance = current.enter_context(progress.task(what, total or None))
+                what_now, done_before = what, 0
+            advance(done - done_before)
+            done_before = done
+
+        yield report
+
+
+def _no_advance(amount: int) -> None:
+    """Advance nothing: no task has begun."""
+
+
+def _describe_dataset(dataset: ImageDataset) -> str:
+    counts = ", ".join(f"{len(s)} {name}" for name, s in dataset.splits().items())
+    shared = sum(pair.images for pair in dataset.shared_images)
+    synthetic = " (synthetic)" if dataset.synthetic else ""
+    leak = f"; {shared} byte-identical images across splits" if shared else ""
+    lines = [f"{dataset.name}{synthetic}: {counts}, {dataset.num_classes} classes{leak}"]
+    return "\n".join([*lines, *(f"note: {warning}" for warning in dataset.warnings)])
+
+
+def describe_dataset(dataset: ImageDataset) -> dict[str, Any]:
+    """Return what `metrics.json` says about the dataset."""
+    return {
+        "name": dataset.name,
+        "synthetic": dataset.synthetic,
+        "class_names": list(dataset.class_names),
+        "counts": {name: len(split) for name, split in dataset.splits().items()},
+        "fingerprint": dataset.fingerprint,
+        "shared_images": [dataclasses.asdict(pair) for pair in dataset.shared_images],
+        "warnings": list(dataset.warnings),
+        "licence": dataset.licence,
+        "citation": dataset.citation,
+    }

@@ -1,0 +1,63 @@
+"""The report of one run, with the published figures of its paper beside ours."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from pathlib import Path
+
+from hqnn_jax.config import Config
+from hqnn_jax.data.dataset import SPLIT_NAMES
+from hqnn_jax.evaluation.published import Published
+from hqnn_jax.models.middles import build_middle_circuit
+from hqnn_jax.runs.described import describe_data, describe_network, describe_training
+from hqnn_jax.runs.folder import RunFolder
+from hqnn_jax.runs.report import write_report
+from hqnn_jax.runs.stored_metrics import read_metrics
+
+
+def published_figures(config: Config) -> Published | None:
+    """Return what the configured paper published for this task, None where it did not.
+
+    Its last note says what ran, from the configuration.
+    """
+    if config.evaluation.paper is None:
+        return None
+    module = importlib.import_module(f"hqnn_jax.experiments.{config.evaluation.paper}")
+    published: Published | None = module.published(config)
+    if published is None:
+        return None
+    what_ran = "What ran: " + ". ".join(
+        (
+            describe_data(config.dataset),
+            describe_network(config.model),
+            describe_training(config),
+        )
+    )
+    return dataclasses.replace(published, notes=(*published.notes, f"{what_ran}."))
+
+
+def write_run_report(path: Path, config: Config) -> Path:
+    """Write `report.html` into the folder of a finished run and return its path."""
+    circuit = build_middle_circuit(config.model)
+    figure = None if circuit is None else circuit.draw()
+    return write_report(path, circuit_figure=figure, published=published_figures(config))
+
+
+def run_summary(folder: RunFolder) -> list[str]:
+    """Return the lines that the command line prints of a finished run."""
+    metrics = read_metrics(folder)
+    lines = []
+    for split in SPLIT_NAMES:
+        accuracy, macro_f1 = metrics[split]["accuracy"], metrics[split]["macro_f1"]
+        low, high = metrics[split]["intervals"]["accuracy"]
+        lines.append(
+            f"{split:10} accuracy {accuracy:.4f} (95 % interval {low:.4f}–{high:.4f}), "
+            f"macro F1 {macro_f1:.4f}"
+        )
+    lines += [
+        f"on {other['name']}: accuracy {other['open']['accuracy']:.4f} among all classes, "
+        f"{other['closed']['accuracy']:.4f} among the mapped ones"
+        for other in metrics.get("cross_datasets", ())
+    ]
+    return [*lines, f"report: {folder.report}"]
