@@ -16,7 +16,7 @@ import PIL.Image
 import pytest
 from flax import nnx
 from hqnn_jax.experiments import hardware, paper
-from hqnn_jax.experiments.aml2026 import reproduce as aml2026
+from hqnn_jax.experiments.aml2026 import study as aml2026
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file

@@ -20,7 +20,7 @@ from hqnn_jax.experiments.aml2026.data import (
     sampled_data,
 )
 from hqnn_jax.experiments.aml2026.report import LABELS
-from hqnn_jax.experiments.aml2026.reproduce import (
+from hqnn_jax.experiments.aml2026.study import (
     CIRCUIT_ARMS,
     Aml2026Config,
     StoredCell,

@@ -7,7 +7,7 @@ import pytest
 from hqnn_jax.experiments.aml2026 import arms as aml2026_arms
 from hqnn_jax.experiments.aml2026 import circuits as aml2026_circuits
 from hqnn_jax.experiments.aml2026 import report as aml2026_report
-from hqnn_jax.experiments.aml2026 import reproduce as aml2026
+from hqnn_jax.experiments.aml2026 import study as aml2026
 from hqnn_jax.experiments.aml2026.data import (
     Parts,
     SamplingConfig,

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 from hqnn_jax.experiments import paper
-from hqnn_jax.experiments.aml2026 import reproduce as aml2026
+from hqnn_jax.experiments.aml2026 import study as aml2026
 from hqnn_jax.experiments.aml2026.hardware import classify, load_vqc
 from hqnn_jax.experiments.paper import Request
 
