@@ -1,0 +1,23 @@
+"""The only imports from inside the library: when modules move, this is what to mend."""
+
+import hqnn_jax.data.folder_set
+import hqnn_jax.data.medmnist  # noqa: F401 - its builder is found among TFDS' subclasses
+from hqnn_jax.ablation.file import load_ablation
+from hqnn_jax.ablation.plan import Plan
+from hqnn_jax.circuits.trajectories import build as trajectories
+from hqnn_jax.config import BACKBONE_NAMES, MIDDLE_NAMES
+from hqnn_jax.config.model import BackboneConfig, ModelConfig
+from hqnn_jax.models import HybridClassifier, Model, build_backbone
+
+__all__ = [
+    "BACKBONE_NAMES",
+    "MIDDLE_NAMES",
+    "BackboneConfig",
+    "HybridClassifier",
+    "Model",
+    "ModelConfig",
+    "Plan",
+    "build_backbone",
+    "load_ablation",
+    "trajectories",
+]
