@@ -2,6 +2,7 @@
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hqnn_jax.experiments.aml2026 import arms as aml2026_arms
@@ -372,9 +373,10 @@ def test_one_seed_has_no_interval(small):
 
 
 def test_a_network_that_never_converged_is_an_error():
-    fit = PatientFit(({"w": np.ones((2, 3))},), np.array([4, 0]), np.array([9, 3]), np.ones((2, 9)))
+    arrays = jnp.array([4, 0]), jnp.array([9, 3]), jnp.ones((2, 9))
+    fit = PatientFit(({"w": jnp.ones((2, 3))},), *arrays)
     with pytest.raises(TrainingError, match="lower the arm's learning_rate"):
-        aml2026_arms.network_outcome((fit, np.zeros((2, 5), int)), 1.0, 1.0)
+        aml2026_arms.network_outcome((fit, jnp.zeros((2, 5), int)), 1.0, 1.0)
 
 
 # --- real cells ---

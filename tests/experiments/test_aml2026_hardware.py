@@ -5,6 +5,7 @@ import json
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hqnn_jax.experiments import paper
@@ -83,7 +84,7 @@ def test_exact_values_reproduce_what_is_stored(folder, arm, size, seed, place):
 
 
 def test_the_sign_of_the_output_is_the_class():
-    values = np.array([[-0.4], [0.3], [-1e-3]], np.float32)
+    values = jnp.array([[-0.4], [0.3], [-1e-3]], jnp.float32)
     assert jax.nn.softmax(classify(values)).argmax(axis=1).tolist() == [0, 1, 0]
 
 
