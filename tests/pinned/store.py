@@ -122,11 +122,11 @@ def _difference(pin: Pin, stored: Any, found: str | np.ndarray, same_machine: bo
     allowed = 0.0 if same_machine else pin.tolerance.get(str(found.dtype), 0.0)
     if allowed and np.allclose(found, before, rtol=allowed, atol=allowed, equal_nan=True):
         return None
-    with np.errstate(invalid="ignore"):
-        apart = np.nan_to_num(np.abs(found.astype(float) - before.astype(float)), nan=np.inf)
-    place = np.unravel_index(int(apart.argmax()), apart.shape)
+    different = ~np.isclose(found, before, rtol=0, atol=0, equal_nan=True)
+    apart = np.where(different, np.abs(found.astype(float) - before.astype(float)), 0.0)
+    place = np.unravel_index(int(np.nan_to_num(apart, nan=np.inf).argmax()), apart.shape)
     return (
-        f"{int((found != before).sum())} of {found.size} numbers differ, the largest by "
+        f"{int(different.sum())} of {found.size} numbers differ, the largest by "
         f"{apart[place]:.3g} (was {before[place]}, is {found[place]})"
     )
 

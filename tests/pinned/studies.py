@@ -47,7 +47,7 @@ _OTHER_SETTINGS = {
         "fourier_spectrum]",
         "training.contrastive_weight=0.1",
         "training.label_noise=0.1",
-        "training.images_per_class=3",
+        "training.images_per_class=4",
         "model.feature_scaling=tanh",
         "seeds=1",
     ),
