@@ -23,7 +23,7 @@ _ALL = (
     Pin("other_runs", studies.other_runs, slow=True, tolerance=_TRAINED),
     Pin("ablation", studies.ablation, slow=True, tolerance=_TRAINED),
     Pin("features", studies.features, slow=True),
-    Pin("reports", studies.reports),
+    Pin("reports", studies.reports, numbers_vary=True),
     Pin("hardware", studies.hardware, slow=True, numbers_vary=True, needs=("qiskit", "qiskit_aer")),
     Pin("papers", studies.papers, slow=True, numbers_vary=True),
 )
