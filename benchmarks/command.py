@@ -16,7 +16,6 @@ from hqnn_jax.benchmarks.machine import short_name
 from hqnn_jax.benchmarks.plots import figure
 from hqnn_jax.benchmarks.simulators import Contender, Settings, machine, measure
 from hqnn_jax.benchmarks.summary import compare, table
-
 from hqnn_jax.errors import ConfigurationError, RunFolderError
 from hqnn_jax.files import write_atomically
 

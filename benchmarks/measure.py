@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from hqnn_jax.benchmarks.contenders import EagerSimulator, Evaluate
 from hqnn_jax.benchmarks.reference import Inputs, Results
 

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from hqnn_jax.benchmarks.contenders import EagerSimulator, Evaluate
 from hqnn_jax.benchmarks.native import (
     angle_sources,
@@ -21,7 +22,6 @@ from hqnn_jax.benchmarks.native import (
     shared_or_per_sample,
 )
 from hqnn_jax.benchmarks.reference import pennylane_observable
-
 from hqnn_jax.circuits import Circuit, Observable
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from hqnn_jax.benchmarks.measure import GRADIENT
-from hqnn_jax.benchmarks.summary import first_result
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hqnn_jax.benchmarks.measure import GRADIENT
+from hqnn_jax.benchmarks.summary import first_result
 from hqnn_jax.reporting.plots import PALETTE
 
 Record = dict[str, Any]

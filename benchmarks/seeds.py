@@ -16,9 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hqnn_jax.benchmarks import machine
-
 from hqnn_jax.ablation.file import load_ablation
+from hqnn_jax.benchmarks import machine
 from hqnn_jax.config import Config
 from hqnn_jax.config.loading import load_config, read_yaml
 from hqnn_jax.files import write_atomically

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from hqnn_jax.benchmarks.measure import GRADIENT, VALUE
 from hqnn_jax.benchmarks.processes import WorkerProcess
 from hqnn_jax.benchmarks.reference import Results, disagreement

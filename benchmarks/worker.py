@@ -52,10 +52,10 @@ class Worker:
         import jax
         import jax.numpy as jnp
         import pennylane  # noqa: F401 - importing it belongs to nobody's first call
+
         from hqnn_jax.benchmarks.native import angle_sources
         from hqnn_jax.benchmarks.reference import make_inputs
         from hqnn_jax.benchmarks.rows import make_circuit
-
         from hqnn_jax.errors import CircuitError
         from hqnn_jax.malloc import keep_large_buffers
 

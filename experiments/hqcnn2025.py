@@ -10,6 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
+
+from hqnn_jax.config import Config
+from hqnn_jax.evaluation.published import Published, Task
 from hqnn_jax.experiments.paper import Arm, Request, Runs, is_synthetic, run_arms
 from hqnn_jax.experiments.tables import (
     differences_table,
@@ -22,10 +26,6 @@ from hqnn_jax.experiments.tables import (
     warnings_section,
     what_ran_section,
 )
-from matplotlib.figure import Figure
-
-from hqnn_jax.config import Config
-from hqnn_jax.evaluation.published import Published, Task
 from hqnn_jax.progress import Progress
 from hqnn_jax.reporting import formatting, plots
 from hqnn_jax.reporting.document import Document, Section, Table

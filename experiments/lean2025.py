@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from hqnn_jax.config import Config
+from hqnn_jax.evaluation.published import Published, Task
 from hqnn_jax.experiments.paper import Arm, Request, Runs, is_synthetic, link, run_arms
 from hqnn_jax.experiments.tables import (
     differences_table,
@@ -20,9 +22,6 @@ from hqnn_jax.experiments.tables import (
     what_ran_section,
 )
 from hqnn_jax.experiments.tables import warnings_section as warnings
-
-from hqnn_jax.config import Config
-from hqnn_jax.evaluation.published import Published, Task
 from hqnn_jax.progress import Progress
 from hqnn_jax.reporting import formatting
 from hqnn_jax.reporting.document import Document, Section, Table

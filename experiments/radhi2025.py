@@ -12,6 +12,10 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
+
+from hqnn_jax.config import Config
+from hqnn_jax.config.loading import load_config
+from hqnn_jax.evaluation.published import SPLITS, Published, Task
 from hqnn_jax.experiments.paper import CONFIGS, Arm, Request, Runs, is_synthetic, run_arms
 from hqnn_jax.experiments.tables import (
     mean_and_deviation,
@@ -23,10 +27,6 @@ from hqnn_jax.experiments.tables import (
     warnings_section,
     what_ran_section,
 )
-
-from hqnn_jax.config import Config
-from hqnn_jax.config.loading import load_config
-from hqnn_jax.evaluation.published import SPLITS, Published, Task
 from hqnn_jax.progress import Progress
 from hqnn_jax.reporting import formatting, plots
 from hqnn_jax.reporting.document import Document, Section, Table

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from hqnn_jax.experiments.paper import Arm, Request, Runs, link
 
 from hqnn_jax.evaluation import statistics
 from hqnn_jax.evaluation.published import Published
+from hqnn_jax.experiments.paper import Arm, Request, Runs, link
 from hqnn_jax.reporting import formatting
 from hqnn_jax.reporting.document import Section, Table
 from hqnn_jax.reporting.pages import METRIC_NAMES

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
 import pytest
+
+import experiment
 from hqnn_jax.benchmarks import peers
 from hqnn_jax.benchmarks.contenders import PEERS
 from hqnn_jax.benchmarks.machine import floor, short_name, work
@@ -17,8 +19,6 @@ from hqnn_jax.benchmarks.plots import figure
 from hqnn_jax.benchmarks.reference import PERIOD, Results, disagreement, make_inputs, reference
 from hqnn_jax.benchmarks.rows import DEFAULT_ROWS, GRID_AMPLITUDES, Row, make_circuit, select_rows
 from hqnn_jax.benchmarks.summary import compare, table
-
-import experiment
 from hqnn_jax.circuits import Circuit
 from hqnn_jax.errors import CircuitError, ConfigurationError
 

@@ -15,8 +15,6 @@ import numpy as np
 import PIL.Image
 import pytest
 from flax import nnx
-from hqnn_jax.experiments import hardware, paper
-from hqnn_jax.experiments.aml2026 import study as aml2026
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
@@ -27,6 +25,8 @@ from hqnn_jax.backbones.efficientnet import EfficientNetB0
 from hqnn_jax.backbones.pretrained import load_pretrained
 from hqnn_jax.config import Config
 from hqnn_jax.errors import HqnnError
+from hqnn_jax.experiments import hardware, paper
+from hqnn_jax.experiments.aml2026 import study as aml2026
 from hqnn_jax.files import write_json
 from hqnn_jax.reporting import plots
 from hqnn_jax.runs import run as runs_module

@@ -14,13 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from hqnn_jax.experiments.aml2026.data import SampledData
 from jaxtyping import Array, Float, Int
 from pydantic import Field
 from sklearn.svm import SVC
 
 from hqnn_jax.config.base import Positive, Section, Width
 from hqnn_jax.errors import TrainingError
+from hqnn_jax.experiments.aml2026.data import SampledData
 from hqnn_jax.training import equilibrium_propagation as ep
 from hqnn_jax.training.patience import PatientFit, fit_with_patience
 

@@ -11,14 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from hqnn_jax.experiments.aml2026.arms import (
-    Outcome,
-    SvmConfig,
-    run_compiled,
-    seed_keys,
-    svm_outcome,
-)
-from hqnn_jax.experiments.aml2026.data import SampledData
 from jaxtyping import Array, Float
 from pydantic import Field
 from sklearn.svm import SVC
@@ -27,6 +19,14 @@ from hqnn_jax.circuits import Circuit, aml2026
 from hqnn_jax.circuits.analysis.kernels import fidelity_kernel
 from hqnn_jax.config.base import Positive, Section
 from hqnn_jax.errors import TrainingError
+from hqnn_jax.experiments.aml2026.arms import (
+    Outcome,
+    SvmConfig,
+    run_compiled,
+    seed_keys,
+    svm_outcome,
+)
+from hqnn_jax.experiments.aml2026.data import SampledData
 from hqnn_jax.training.gradient_free import Minimum, cobyla, spsa
 
 

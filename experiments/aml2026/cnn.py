@@ -9,6 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jaxtyping import Array, Float
+
+from hqnn_jax.backbones.cnn import FiveLayerCNN
+from hqnn_jax.config.base import Section, Width
+from hqnn_jax.data.records import take
 from hqnn_jax.experiments.aml2026.arms import (
     NUM_CLASSES,
     Count,
@@ -19,11 +24,6 @@ from hqnn_jax.experiments.aml2026.arms import (
     seed_keys,
 )
 from hqnn_jax.experiments.aml2026.data import SampledData
-from jaxtyping import Array, Float
-
-from hqnn_jax.backbones.cnn import FiveLayerCNN
-from hqnn_jax.config.base import Section, Width
-from hqnn_jax.data.records import take
 from hqnn_jax.models.classifier import Model, Variables
 from hqnn_jax.training.patience import fit_with_patience
 

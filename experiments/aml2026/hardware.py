@@ -12,6 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pydantic
+from jaxtyping import Array, Float, Int
+from pydantic import BaseModel
+
+from hqnn_jax.circuits import Circuit
+from hqnn_jax.config.hardware import FineTuningConfig, ImagesConfig
+from hqnn_jax.data.loading import load_pool
+from hqnn_jax.data.pool import ImagePool
+from hqnn_jax.errors import DataError, HardwareError, RunFolderError
 from hqnn_jax.experiments.aml2026.circuits import vqc_circuit, vqc_data
 from hqnn_jax.experiments.aml2026.data import (
     SampledData,
@@ -26,14 +34,6 @@ from hqnn_jax.experiments.aml2026.study import (
     StoredCell,
     pool_fingerprint,
 )
-from jaxtyping import Array, Float, Int
-from pydantic import BaseModel
-
-from hqnn_jax.circuits import Circuit
-from hqnn_jax.config.hardware import FineTuningConfig, ImagesConfig
-from hqnn_jax.data.loading import load_pool
-from hqnn_jax.data.pool import ImagePool
-from hqnn_jax.errors import DataError, HardwareError, RunFolderError
 from hqnn_jax.files import read_json, unexpected
 from hqnn_jax.hardware_evaluation.images import choose_images
 from hqnn_jax.hardware_evaluation.trained import Samples, StoredPredictions, TrainedCircuit

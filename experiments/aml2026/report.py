@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from hqnn_jax.experiments.tables import mean_and_deviation
 from matplotlib.figure import Figure
 
 from hqnn_jax.backbones.features import FEATURE_READINGS
 from hqnn_jax.evaluation.published import Task
 from hqnn_jax.evaluation.statistics import t_interval
+from hqnn_jax.experiments.tables import mean_and_deviation
 from hqnn_jax.reporting import formatting, plots
 from hqnn_jax.reporting.document import Section, Table
 

@@ -14,6 +14,14 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from hqnn_jax.config import Config, DatasetConfig
+from hqnn_jax.config.base import Section, known
+from hqnn_jax.config.loading import load_section
+from hqnn_jax.data.loading import load_pool
+from hqnn_jax.data.pool import ImagePool
+from hqnn_jax.errors import ConfigurationError, RunFolderError
 from hqnn_jax.experiments.aml2026 import arms as aml2026_arms
 from hqnn_jax.experiments.aml2026 import circuits as aml2026_circuits
 from hqnn_jax.experiments.aml2026.arms import DenseConfig, Outcome, SvmConfig
@@ -31,14 +39,6 @@ from hqnn_jax.experiments.aml2026.data import (
 )
 from hqnn_jax.experiments.aml2026.report import sections
 from hqnn_jax.experiments.paper import CONFIGS, Request
-from pydantic import BaseModel, Field, field_validator, model_validator
-
-from hqnn_jax.config import Config, DatasetConfig
-from hqnn_jax.config.base import Section, known
-from hqnn_jax.config.loading import load_section
-from hqnn_jax.data.loading import load_pool
-from hqnn_jax.data.pool import ImagePool
-from hqnn_jax.errors import ConfigurationError, RunFolderError
 from hqnn_jax.files import locked, read_json, write_atomically
 from hqnn_jax.progress import Progress
 from hqnn_jax.reporting.document import Document

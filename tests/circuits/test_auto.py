@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import pennylane as qml
 import pytest
+
 from hqnn_jax.benchmarks.measure import GRADIENT
 from hqnn_jax.benchmarks.rows import make_circuit
-
 from hqnn_jax.circuits import Circuit, engines, radhi2025, strongly_entangling
 from hqnn_jax.circuits.engines.cost import RATES
 from hqnn_jax.circuits.noise.channels import depolarizing

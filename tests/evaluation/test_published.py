@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from hqnn_jax.experiments import hqcnn2025, radhi2025
-from hqnn_jax.experiments.paper import Arm, Runs
-from hqnn_jax.experiments.tables import published_table
 
 from hqnn_jax.config import BackboneConfig, Config, DatasetConfig, ModelConfig, TrainingConfig
 from hqnn_jax.evaluation.published import Published, Task
+from hqnn_jax.experiments import hqcnn2025, radhi2025
+from hqnn_jax.experiments.paper import Arm, Runs
+from hqnn_jax.experiments.tables import published_table
 from hqnn_jax.runs.finished import load_run
 
 

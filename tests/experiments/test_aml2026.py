@@ -5,6 +5,10 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from hqnn_jax.config.loading import load_section
+from hqnn_jax.data.pool import ImagePool
+from hqnn_jax.errors import ConfigurationError, DataError, TrainingError
 from hqnn_jax.experiments.aml2026 import arms as aml2026_arms
 from hqnn_jax.experiments.aml2026 import circuits as aml2026_circuits
 from hqnn_jax.experiments.aml2026 import report as aml2026_report
@@ -19,10 +23,6 @@ from hqnn_jax.experiments.aml2026.data import (
     sample_positions,
 )
 from hqnn_jax.experiments.paper import Request
-
-from hqnn_jax.config.loading import load_section
-from hqnn_jax.data.pool import ImagePool
-from hqnn_jax.errors import ConfigurationError, DataError, TrainingError
 from hqnn_jax.progress import Progress
 from hqnn_jax.reporting.document import write_document
 from hqnn_jax.training.patience import PatientFit

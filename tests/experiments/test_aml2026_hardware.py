@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from hqnn_jax.config.hardware import FineTuningConfig, ImagesConfig
+from hqnn_jax.errors import DataError, HardwareError, RunFolderError
 from hqnn_jax.experiments import paper
 from hqnn_jax.experiments.aml2026 import study as aml2026
 from hqnn_jax.experiments.aml2026.hardware import classify, load_vqc
 from hqnn_jax.experiments.paper import Request
-
-from hqnn_jax.config.hardware import FineTuningConfig, ImagesConfig
-from hqnn_jax.errors import DataError, HardwareError, RunFolderError
 from hqnn_jax.hardware.backends import open_backend
 from hqnn_jax.hardware.compilation import compile_for
 from hqnn_jax.hardware.execution import estimate

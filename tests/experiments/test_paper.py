@@ -4,11 +4,11 @@ import json
 import sys
 
 import pytest
-from hqnn_jax.experiments import paper as papers
 
 import experiment
 from hqnn_jax.config import PAPER_NAMES
 from hqnn_jax.errors import DataError
+from hqnn_jax.experiments import paper as papers
 from hqnn_jax.progress import Progress
 from tests.kills import held_elsewhere
 

@@ -1,6 +1,7 @@
 """The papers' figures as they were published: every number again, typed from the documents."""
 
 import pytest
+
 from hqnn_jax.experiments import hqcnn2025, hqnn2026, lean2025, radhi2025
 from hqnn_jax.experiments.aml2026 import report as aml2026_report
 

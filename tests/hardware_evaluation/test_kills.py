@@ -6,10 +6,10 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hqnn_jax.experiments import hardware
 
 from hqnn_jax.circuits import radhi2025
 from hqnn_jax.errors import RunFolderError
+from hqnn_jax.experiments import hardware
 from hqnn_jax.files import write_json
 from hqnn_jax.hardware import execution
 from hqnn_jax.hardware_evaluation.trained import Samples, TrainedCircuit

@@ -5,10 +5,10 @@ import re
 import jax
 import pytest
 from flax import nnx
-from hqnn_jax.experiments import hqcnn2025, hqnn2026, lean2025, radhi2025
-from hqnn_jax.experiments.paper import CONFIGS, Request
 
 from hqnn_jax.config.loading import load_config
+from hqnn_jax.experiments import hqcnn2025, hqnn2026, lean2025, radhi2025
+from hqnn_jax.experiments.paper import CONFIGS, Request
 from hqnn_jax.models.classifier import HybridClassifier
 from hqnn_jax.runs.described import describe_data, describe_network, describe_training
 from hqnn_jax.runs.summary import published_figures
