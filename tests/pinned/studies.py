@@ -255,13 +255,14 @@ class _Text(HTMLParser):
     def __init__(self, page: str):
         super().__init__()
         self._parts: list[str] = []
-        self._hidden = 0
+        self._hidden = self._as_written = 0
         self.feed(page)
         lines = (" ".join(line.split()) for line in "".join(self._parts).splitlines())
         self.text = "\n".join(line for line in lines if line)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._hidden += tag in ("style", "script")
+        self._as_written += tag == "pre"
         if tag in self._BLOCKS:
             self._parts.append("\n")
         if tag in ("td", "th"):
@@ -271,12 +272,14 @@ class _Text(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         self._hidden -= tag in ("style", "script")
+        self._as_written -= tag == "pre"
         if tag in self._BLOCKS:
             self._parts.append("\n")
 
     def handle_data(self, data: str) -> None:
         if not self._hidden:
-            self._parts.append(data)
+            # How a template is broken into lines is nothing a reader sees.
+            self._parts.append(data if self._as_written else data.replace("\n", " "))
 
 
 def text_of(page: Path) -> str:
