@@ -11,6 +11,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from hqnn_jax.text import one_line
+
 Request = dict[str, Any]
 Reply = dict[str, Any]
 
@@ -44,7 +46,7 @@ class Worker:
         except CircuitError as error:
             return {"status": "refused", "reason": str(error)}
         except Exception as error:
-            line = " ".join(str(error).split())[:300]
+            line = one_line(error)[:300]
             return {"status": "failed", "reason": f"{type(error).__name__}: {line}"}
 
     def _open(self, request: Request) -> Reply:

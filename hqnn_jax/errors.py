@@ -5,6 +5,8 @@ prints it without a traceback and exits with `exit_code`; anything else that esc
 keeps its traceback.
 """
 
+from hqnn_jax.text import one_line
+
 
 def printable(text: str) -> str:
     """Return text that can be written anywhere: what is no UTF-8 in a file name, as an escape."""
@@ -13,7 +15,7 @@ def printable(text: str) -> str:
 
 def reason_of(error: Exception) -> str:
     """Return the message of somebody else's error on one line; its kind where it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error) or type(error).__name__
 
 
 class HqnnError(Exception):

@@ -25,6 +25,7 @@ import pydantic
 from jaxtyping import jaxtyped
 
 from hqnn_jax.errors import HqnnError, RunFolderError, reason_of
+from hqnn_jax.text import one_line
 
 _LOCK = ".lock"
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -154,7 +155,7 @@ def unexpected(found: Any, expected: type[pydantic.BaseModel]) -> str | None:
         lacking = [p for p in problems if p["type"] == "missing" and p["loc"][:-1] == place]
         message = f"lacks {', '.join(str(p['loc'][-1]) for p in lacking)}"
     where = ".".join(map(str, place))[:80]
-    return " ".join(f"{where}: {message}".removeprefix(": ").split())
+    return one_line(f"{where}: {message}".removeprefix(": "))
 
 
 def read_json_lines(

@@ -15,6 +15,7 @@ from hqnn_jax.evaluation.statistics import t_interval
 from hqnn_jax.experiments.tables import mean_and_deviation
 from hqnn_jax.reporting import formatting, plots
 from hqnn_jax.reporting.document import Section, Table
+from hqnn_jax.text import plural
 
 LABELS: Mapping[str, str] = {
     "vqc_cobyla": "Circuit, COBYLA",
@@ -161,11 +162,10 @@ def _task(results: Mapping[str, Any]) -> str:
     dataset, seeds = results["dataset"], results["config"]["seeds"]
     first, second = dataset["class_names"]
     drawn = "Synthetic cells, which say nothing about patients. " if dataset["synthetic"] else ""
-    plural = "seeds" if len(seeds) > 1 else "seed"
     return (
         f"{drawn}{dataset['name']}: {first} against {second}, {dataset['resolution']} px, "
-        f"{len(seeds)} {plural}; the seed decides the images, their division and the initial "
-        "values. All arms of a seed see the same images."
+        f"{plural(len(seeds), 'seed')}; the seed decides the images, their division and the "
+        "initial values. All arms of a seed see the same images."
     )
 
 

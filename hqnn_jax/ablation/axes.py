@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,6 +12,7 @@ from hqnn_jax.config import Config, NoiseConfig
 from hqnn_jax.config.ablation import Settings
 from hqnn_jax.config.loading import all_keys
 from hqnn_jax.errors import ConfigurationError
+from hqnn_jax.text import did_you_mean
 
 
 def _key(key: str, **words: JsonValue) -> Callable[[JsonValue], Settings]:
@@ -69,8 +69,7 @@ def settings_of(axis: str, value: JsonValue) -> Settings:
         return AXES[axis](value)
     keys = all_keys(Config)
     if axis not in keys:
-        close = difflib.get_close_matches(axis, [*AXES, *keys], n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        hint = did_you_mean(axis, [*AXES, *keys], cutoff=0.5)
         raise ConfigurationError(
             f"ablation: no axis {axis!r}; {hint}expected one of: {', '.join(AXES)}, or a "
             "configuration key"

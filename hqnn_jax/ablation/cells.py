@@ -34,6 +34,7 @@ from hqnn_jax.files import (
     write_atomically,
     write_json,
 )
+from hqnn_jax.text import one_line
 
 
 class _Time(BaseModel):
@@ -126,7 +127,7 @@ class Cell:
             record = json.loads(str(arrays["record"]))
             wrong = unexpected(record, _Record)
         except (ValueError, RecursionError) as error:
-            wrong = " ".join(str(error).split())
+            wrong = one_line(error)
         if wrong is not None:
             raise RunFolderError(f"{path}: damaged cell ({wrong}); {advice}")
         return cls(record, arrays["probabilities"], arrays["labels"])

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 import hqnn_jax
 from hqnn_jax.errors import ConfigurationError, HqnnError, TrainingError
+from hqnn_jax.text import one_line
 
 Work = TypeVar("Work")
 
@@ -146,7 +147,7 @@ def _outcome(ray: Any, reference: Any) -> _Outcome:
         return outcome
     except ray.exceptions.RayTaskError as error:
         # The task itself raises nothing: it could not even be loaded.
-        reason = _one_line(str(error).strip().splitlines()[-1])
+        reason = one_line(str(error).strip().splitlines()[-1], 300)
         return _Outcome(
             failure=f"a Ray worker cannot load hqnn_jax {hqnn_jax.__version__} ({reason}); install "
             "the same version on every node",
@@ -154,7 +155,7 @@ def _outcome(ray: Any, reference: Any) -> _Outcome:
         )
     except ray.exceptions.RayError as error:
         return _Outcome(
-            failure=f"its Ray worker died, {_RETRIES + 1} times ({_one_line(str(error))})"
+            failure=f"its Ray worker died, {_RETRIES + 1} times ({one_line(error, 300)})"
         )
 
 
@@ -172,11 +173,11 @@ def _perform_remotely(pickled: bytes, versions: Mapping[str, str], share_gpu: bo
         perform, piece = cloudpickle.loads(pickled)
         return _Outcome(content=perform(piece))
     except HqnnError as error:
-        return _Outcome(failure=_one_line(str(error)))
+        return _Outcome(failure=one_line(error, 300))
     except Exception as error:  # A bug; its traceback ends in the worker.
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
-        return _Outcome(failure=f"{type(error).__name__} at {place}: {_one_line(str(error))}")
+        return _Outcome(failure=f"{type(error).__name__} at {place}: {one_line(error, 300)}")
 
 
 def _versions() -> dict[str, str]:
@@ -250,7 +251,7 @@ def _init(ray: Any, address: str, options: Mapping[str, Any]) -> None:
         except Exception as error:  # Ray raises many kinds.
             ray.shutdown()
             if last:
-                reason = _one_line(str(error)) or type(error).__name__
+                reason = one_line(error, 300) or type(error).__name__
                 raise ConfigurationError(
                     f"--ray {address}: cannot connect to Ray: {reason}; {advice}"
                 ) from error
@@ -274,7 +275,7 @@ def _require_ray(address: str) -> None:
             answers = encrypted or _speaks_http2(connection)
     except OSError as error:
         raise ConfigurationError(
-            f"--ray {address}: nobody answers there ({_one_line(error.strerror or str(error))}); "
+            f"--ray {address}: nobody answers there ({one_line(error.strerror or error, 300)}); "
             "start the cluster with `ray start --head`, or correct the address"
         ) from error
     if not answers:
@@ -325,8 +326,3 @@ def _describe(amounts: Mapping[str, float | int]) -> str:
     return f"{amounts['CPU']:g} CPUs, {amounts['GPU']:g} GPUs" + f", {memory}" * bool(
         amounts["memory"]
     )
-
-
-def _one_line(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) < 300 else text[:300] + "…"

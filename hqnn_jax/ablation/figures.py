@@ -38,6 +38,7 @@ from hqnn_jax.reporting.plots import (
     short_label,
     titled_figure,
 )
+from hqnn_jax.text import one_line
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 MOST_LINES = 12
@@ -47,7 +48,7 @@ _LABEL_LENGTH = 48
 
 def label_text(label: str, length: int = _LABEL_LENGTH) -> str:
     """Return a label that fits a figure; matplotlib hides labels that begin with `_`."""
-    text = short_label(" ".join(label.split()), length)
+    text = short_label(one_line(label), length)
     return f" {text}" if text.startswith("_") else text
 
 

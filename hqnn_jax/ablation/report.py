@@ -21,6 +21,7 @@ from hqnn_jax.files import write_arrays, write_atomically
 from hqnn_jax.reporting import formatting, plots
 from hqnn_jax.reporting.document import Document, Section, write_document
 from hqnn_jax.reporting.pages import METRIC_NAMES
+from hqnn_jax.text import plural
 
 _MOST_VERDICTS_ON_TOP = 12
 
@@ -154,13 +155,9 @@ def _subtitle(results: AblationResults) -> str:
     seeds = sorted({len(arm.seeds) for arm in results.arms})
     counts = " to ".join(map(str, (seeds[0], seeds[-1]) if len(seeds) > 1 else seeds))
     return (
-        f"{_plural(len(results.arms), 'arm')}, {counts} seed{'s' if seeds[-1] != 1 else ''} each, "
+        f"{plural(len(results.arms), 'arm')}, {counts} seed{'s' if seeds[-1] != 1 else ''} each, "
         f"compared by test {tables.metric_label(results.metric)} on {results.dataset['name']}"
     )
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def why_no_comparisons(results: AblationResults) -> str:
@@ -279,7 +276,7 @@ def _method(results: AblationResults) -> tuple[str, ...]:
         f"Tests: the two-sided permutation test flips the signs of the differences in test "
         f"{metric}, {_flips(results)}; the paired t-test and Wilcoxon’s signed-rank test stand "
         f"beside it. Holm’s correction is over all "
-        f"{_plural(len(results.comparisons), 'comparison')} of the study. "
+        f"{plural(len(results.comparisons), 'comparison')} of the study. "
         "Cohen’s d is the mean difference divided by the standard deviation of the differences.",
         "McNemar’s test counts the predictions of all seeds together that only one of the two "
         "arms got right. It takes them as independent; models of different seeds see the same "

@@ -16,6 +16,7 @@ from hqnn_jax.reporting import formatting
 from hqnn_jax.reporting.document import Table
 from hqnn_jax.reporting.formatting import UNDEFINED
 from hqnn_jax.reporting.pages import METRIC_NAMES
+from hqnn_jax.text import one_line
 
 EACH_ITS_OWN = "its reference"
 """What arms are compared with where no few words name their references."""
@@ -288,7 +289,7 @@ def comparisons_latex(results: AblationResults) -> str:
         "p (Holm)", "Cohen’s d", "p (McNemar)", "Detectable",
     )  # fmt: skip
     compared = f"test {metric_label(results.metric)} minus that of {reference_label(results)}"
-    return f"% {' '.join(compared.split())}\n" + to_latex(columns, rows)
+    return f"% {one_line(compared)}\n" + to_latex(columns, rows)
 
 
 def to_latex(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -320,7 +321,7 @@ _LATEX: Mapping[int, str] = str.maketrans({
 
 def escape_latex(text: str) -> str:
     """Write text so that LaTeX prints it as it is, on one line."""
-    return " ".join(text.split()).translate(_LATEX)
+    return one_line(text).translate(_LATEX)
 
 
 def p_value(value: float | int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hqnn_jax.errors import CircuitError
+from hqnn_jax.text import one_line
 
 
 def as_integer(value: object) -> int | None:
@@ -20,7 +21,7 @@ def as_integer(value: object) -> int | None:
 
 def shown(value: object) -> str:
     """A value for messages, which are one line."""
-    return " ".join(repr(value).split())
+    return one_line(repr(value))
 
 
 def check_count(where: str, argument: str, value: object, least: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -10,6 +9,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from hqnn_jax.config.yaml_text import dump_yaml
+from hqnn_jax.text import did_you_mean
 
 T = TypeVar("T")
 PathT = TypeVar("PathT", str, Path)
@@ -61,9 +61,7 @@ class Section(BaseModel):
 def known(value: str, names: Sequence[str]) -> str:
     """Return `value` if it is one of `names`; the ValueError names the closest one."""
     if value not in names:
-        close = difflib.get_close_matches(value, names, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"{hint}expected one of: {', '.join(names)}")
+        raise ValueError(f"{did_you_mean(value, names)}expected one of: {', '.join(names)}")
     return value
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from hqnn_jax.config import Config
 from hqnn_jax.config.yaml_text import MAX_DEPTH, parse_yaml
 from hqnn_jax.errors import ConfigurationError
 from hqnn_jax.files import read_bytes
+from hqnn_jax.text import closest
 
 SectionT = TypeVar("SectionT", bound=BaseModel)
 
@@ -55,12 +55,11 @@ def all_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def _closest_key(key: str, keys: Sequence[str]) -> str:
-    close = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
-    if not close:
-        last = key.rpartition(".")[2]
+    near = closest(key, keys)
+    if near is None:
         by_last = {name.rpartition(".")[2]: name for name in keys[::-1]}
-        close = [by_last[m] for m in difflib.get_close_matches(last, by_last, n=1, cutoff=0.6)]
-    return f"; the closest valid key is {close[0]!r}" if close else ""
+        near = by_last.get(closest(key.rpartition(".")[2], by_last) or "")
+    return "" if near is None else f"; the closest valid key is {near!r}"
 
 
 def _how_to_write(problem: ErrorDetails) -> str:

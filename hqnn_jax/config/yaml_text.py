@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from hqnn_jax.errors import ConfigurationError
+from hqnn_jax.text import one_line
 
 MAX_DEPTH = 50
 """Sections within sections; no configuration needs a tenth of it."""
@@ -125,7 +126,7 @@ def _described(error: yaml.YAMLError) -> str:
         return f"character {error.position + 1} is #x{error.character:04x}: {error.reason}"
     if not isinstance(error, yaml.MarkedYAMLError):
         return str(error)
-    what = " ".join(", ".join(filter(None, (error.context, error.problem))).split())
+    what = one_line(", ".join(filter(None, (error.context, error.problem))))
     mark = error.problem_mark or error.context_mark
     place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
     return f"{what:.200}{place}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from jaxtyping import Int, Int32, UInt8
 
 from hqnn_jax.data.records import RecordImages, take
 from hqnn_jax.errors import ConfigurationError, DataError
+from hqnn_jax.text import did_you_mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +101,7 @@ def check_label_map(
     for old in (old for names in label_map.values() for old in names):
         if old not in class_names:
             # Sets spell the same cells in capitals or not.
-            spelled = {known.lower(): known for known in class_names}
-            close = difflib.get_close_matches(old.lower(), spelled, n=1)
-            hint = f"did you mean {spelled[close[0]]!r}? " if close else ""
+            hint = did_you_mean(old, class_names, any_case=True)
             raise ConfigurationError(
                 f"dataset.label_map: {old!r} is not a class of {name}; {hint}expected some of: "
                 f"{', '.join(class_names)}"

@@ -22,6 +22,7 @@ from hqnn_jax.data.records import Images, RecordImages, images_per_read, read_ex
 from hqnn_jax.data.unfinished import remove_unfinished
 from hqnn_jax.errors import DataError, RunFolderError, printable
 from hqnn_jax.files import locked
+from hqnn_jax.text import one_line
 
 Builder = TypeVar("Builder", bound=tfds.core.GeneratorBasedBuilder)
 Storage = Literal["auto", "device", "stream"]
@@ -138,7 +139,7 @@ def open_builder(make_builder: Callable[[], Builder], folder: Path) -> Builder:
 
 
 def _damaged(folder: Path, error: Exception) -> DataError:
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    reason = one_line(f"{type(error).__name__}: {error}")
     return DataError(
         f"{folder}: the prepared dataset is damaged ({reason[:200]}); delete this folder and run "
         "again"

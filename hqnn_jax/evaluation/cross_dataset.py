@@ -8,7 +8,6 @@ classes, give the mapped one? *Closed*: does it, if told that only the mapped cl
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from hqnn_jax.data.records import take
 from hqnn_jax.errors import ConfigurationError, DataError, RunFolderError
 from hqnn_jax.evaluation.metrics import compute_metrics, mean_over_seeds
 from hqnn_jax.models.classifier import Variables
+from hqnn_jax.text import did_you_mean, one_line
 from hqnn_jax.training.prediction import Predictor, averaged_over_views
 from hqnn_jax.training.step import Task
 
@@ -64,9 +64,7 @@ def _require_known(name: str, names: Sequence[str], where: str, owner: str) -> N
     if name in names:
         return
     # Names of different sets often differ in case only.
-    lower = {known.lower(): known for known in names}
-    close = difflib.get_close_matches(name.lower(), lower, n=1)
-    hint = f"did you mean {lower[close[0]]!r}? " if close else ""
+    hint = did_you_mean(name, names, any_case=True)
     raise ConfigurationError(
         f"{where}: {name!r} is no class of {owner}; {hint}expected one of: {', '.join(names)}"
     )
@@ -357,7 +355,7 @@ def stored_configs(metrics: Mapping[str, Any], where: str) -> tuple[CrossDataset
             for entry in metrics.get("cross_datasets", ())
         )
     except (pydantic.ValidationError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise RunFolderError(
             f"{where}: cross_datasets: not a configuration ({reason}); run it again"
         ) from error

@@ -18,8 +18,8 @@ from hqnn_jax.hardware_evaluation.results import (
     accuracy_difference,
 )
 from hqnn_jax.hardware_evaluation.tables import Record
-from hqnn_jax.reporting import formatting
 from hqnn_jax.reporting.document import Section
+from hqnn_jax.text import plural
 
 _SIGNIFICANT = 0.05
 _MOST_SENTENCES = 3
@@ -233,8 +233,3 @@ def date_of(calibration: Record) -> str:
     if date is None:
         return "at an unknown date"
     return datetime.fromisoformat(date).strftime("%Y-%m-%d %H:%M %Z").strip()
-
-
-def plural(count: int, noun: str) -> str:
-    """Write a count with its noun: `1 seed`, `8 seeds`."""
-    return f"{formatting.count(count)} {noun}{'' if count == 1 else 's'}"

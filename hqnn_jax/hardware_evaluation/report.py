@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 
 from hqnn_jax.config.yaml_text import dump_yaml
 from hqnn_jax.hardware_evaluation import figures, tables
-from hqnn_jax.hardware_evaluation.answer import answer, date_of, fine_tuning_effects, plural
+from hqnn_jax.hardware_evaluation.answer import answer, date_of, fine_tuning_effects
 from hqnn_jax.hardware_evaluation.results import ArmKind, ArmResult, HardwareResults, ModelResult
 from hqnn_jax.hardware_evaluation.tables import Record
 from hqnn_jax.reporting.document import Document, Section, Table, write_document
+from hqnn_jax.text import plural
 
 
 def write_hardware_report(

@@ -24,6 +24,7 @@ from hqnn_jax.config.model import CIRCUIT_MIDDLES
 from hqnn_jax.config.noise import NoiseConfig
 from hqnn_jax.errors import CircuitError, ConfigurationError, HardwareError
 from hqnn_jax.models.controls import build_control
+from hqnn_jax.text import one_line
 
 
 class FrozenWeights(nnx.BatchStat):
@@ -181,7 +182,7 @@ def build_circuit(config: CircuitConfig) -> Circuit:
         circuit = factory(**arguments)
     except (TypeError, ValueError, CircuitError) as error:
         raise ConfigurationError(
-            f"model.circuit: {config.name!r} does not accept {given}: {_one_line(error)}"
+            f"model.circuit: {config.name!r} does not accept {given}: {one_line(error)}"
         ) from error
     except (Exception, SystemExit) as error:
         if config.name in CIRCUITS:
@@ -189,7 +190,7 @@ def build_circuit(config: CircuitConfig) -> Circuit:
         # Somebody else's code.
         raise ConfigurationError(
             f"model.circuit: {config.name!r} raised {type(error).__name__} for {given}: "
-            f"{_one_line(error)}; expected a circuit"
+            f"{one_line(error)}; expected a circuit"
         ) from error
     if not isinstance(circuit, Circuit):
         raise ConfigurationError(
@@ -206,14 +207,14 @@ def _import_factory(name: str) -> Callable[..., Circuit]:
         factory = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigurationError(
-            f"model.circuit.name: cannot import {attribute!r} from {module!r}: {_one_line(error)}; "
+            f"model.circuit.name: cannot import {attribute!r} from {module!r}: {one_line(error)}; "
             "expected `package.module:function` importable from the current folder"
         ) from error
     # Somebody else's code.
     except (Exception, SystemExit) as error:
         raise ConfigurationError(
             f"model.circuit.name: cannot import {attribute!r} from {module!r}: the module raised "
-            f"{type(error).__name__}: {_one_line(error)}; expected a module that can be imported"
+            f"{type(error).__name__}: {one_line(error)}; expected a module that can be imported"
         ) from error
     if not callable(factory):
         raise ConfigurationError(
@@ -221,10 +222,6 @@ def _import_factory(name: str) -> Callable[..., Circuit]:
             "expected a function that returns a circuit"
         )
     return factory
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 def noise_model(config: NoiseConfig) -> NoiseModel | None:

@@ -20,6 +20,7 @@ from hqnn_jax.errors import PretrainedWeightsError, RunFolderError
 from hqnn_jax.files import read_json
 from hqnn_jax.models.classifier import Variables
 from hqnn_jax.runs.folder import RunFolder
+from hqnn_jax.text import one_line
 from hqnn_jax.training.checkpoints import Checkpoints, changed_leaves
 
 _SAME = ("name", "image_size", "normalisation")
@@ -237,7 +238,7 @@ def _read_leaves(state: Path, names: set[str]) -> dict[str, np.ndarray]:
 
 
 def _unreadable(path: Path, error: Exception) -> RunFolderError:
-    reason = " ".join(str(error).split())[:200]
+    reason = one_line(error)[:200]
     return RunFolderError(f"{path}: cannot read the checkpoint: {reason}; run it again")
 
 

@@ -14,6 +14,7 @@ from hqnn_jax.config.training import AugmentationConfig
 from hqnn_jax.models.controls import MatchedLayer
 from hqnn_jax.models.middles import build_circuit
 from hqnn_jax.reporting.document import Table
+from hqnn_jax.text import plural
 
 ARROW = " → "
 _TRAINED_CIRCUITS = tuple(name for name in CIRCUIT_MIDDLES if name != "frozen")
@@ -64,7 +65,7 @@ def describe_training(config: Config) -> str:
         "classical": rates.classical,
     }
     parts = [
-        f"{training.optimizer}, {_counted(training.epochs, 'epoch')}, batches of "
+        f"{training.optimizer}, {plural(training.epochs, 'epoch')}, batches of "
         f"{training.batch_size}",
         "learning rates " + ", ".join(f"{name} {rate:g}" for name, rate in groups.items()),
         {
@@ -184,8 +185,8 @@ def _middle(model: ModelConfig) -> str | None:
         variant = "" if model.middle == "quantum" else f", {model.middle}"
         noise = "" if model.circuit.noise is None else ", noisy"
         growth = "" if model.circuit.growth is None else f", grows in {model.circuit.growth_axis}"
-        qubits = _counted(model.circuit.num_qubits, "qubit")
-        layers = _counted(model.circuit.num_layers, "layer")
+        qubits = plural(model.circuit.num_qubits, "qubit")
+        layers = plural(model.circuit.num_layers, "layer")
         weights = f"{circuit.num_weights} weights"
         return (
             f"circuit {model.circuit.name}{variant} ({qubits}, {layers}, {weights}{noise}{growth})"
@@ -198,7 +199,3 @@ def _middle(model: ModelConfig) -> str | None:
         widths.insert(1, layer.hidden.out_features)
     count = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(layer, nnx.Param)))
     return f"matched layer ({ARROW.join(map(str, widths))}, tanh, {count} weights)"
-
-
-def _counted(number: int, name: str) -> str:
-    return f"{number} {name}" if number == 1 else f"{number} {name}s"

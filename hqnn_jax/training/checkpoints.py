@@ -20,6 +20,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from hqnn_jax.config.loading import first_difference
 from hqnn_jax.errors import CheckpointError
 from hqnn_jax.files import read_json
+from hqnn_jax.text import one_line
 from hqnn_jax.training.orbax_noise import silence_orbax
 from hqnn_jax.training.state import TrainState
 
@@ -152,7 +153,7 @@ class Checkpoints:
                 metrics=metrics,
             )
         except (OSError, ValueError) as error:
-            raise self._not_written(_one_line(error)) from error
+            raise self._not_written(one_line(error, 200)) from error
         self._written = time.monotonic()
 
     def _require_space(self, num_bytes: int) -> None:
@@ -187,7 +188,7 @@ class Checkpoints:
                 step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
             )["state"]
         except Exception as error:  # Orbax and TensorStore raise many kinds for damaged files.
-            raise self._unreadable(step, _one_line(error)) from error
+            raise self._unreadable(step, one_line(error, 200)) from error
         changed = changed_leaves(self._folder / str(step), restored)
         if changed:
             raise self._unreadable(step, f"{changed[0]} is not what was written")
@@ -205,7 +206,7 @@ class Checkpoints:
                 step, args=ocp.args.Composite(description=ocp.args.JsonRestore())
             )["description"]
         except Exception as error:  # As above.
-            raise self._unreadable(step, _one_line(error)) from error
+            raise self._unreadable(step, one_line(error, 200)) from error
         difference = first_difference(stored, self._description)
         if difference is not None:
             key, old, new = difference
@@ -263,8 +264,3 @@ def _from_storable(arrays: dict[str, Any], like: TrainState) -> TrainState:
         return array
 
     return jax.tree_util.tree_map_with_path(restored, like)
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) < 200 else text[:200] + "…"

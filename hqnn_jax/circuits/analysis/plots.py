@@ -17,6 +17,7 @@ from hqnn_jax.circuits.analysis.entanglement import EntanglingCapability
 from hqnn_jax.circuits.analysis.fidelity import Expressibility
 from hqnn_jax.circuits.analysis.fisher import EffectiveDimension
 from hqnn_jax.circuits.analysis.fourier import FourierSpectrum
+from hqnn_jax.text import plural
 
 _BLUE, _VERMILION, _GREEN, _PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 _ORANGE, _SKY, _BLACK, _GREY = "#E69F00", "#56B4E9", "#000000", "#8C8C8C"
@@ -34,7 +35,7 @@ def plot_gradient_variance(result: GradientVariance) -> Figure:
         reach = np.abs(result.interval[:, :, depth] - variance)
         # Side by side, so that the intervals of different depths do not cover each other.
         beside = 0.05 * (depth - (len(result.num_layers) - 1) / 2)
-        label = f"{num_layers} layer" + ("s" if num_layers != 1 else "")
+        label = plural(num_layers, "layer")
         rate = result.decay_rate[depth]
         if np.isfinite(rate):
             low, high = result.decay_interval[:, depth]

@@ -5,7 +5,6 @@ Each module has `build(circuit)`, which returns
 inputs of one float dtype.
 """
 
-import difflib
 from collections.abc import Callable
 
 from jax.sharding import Mesh
@@ -31,6 +30,7 @@ from hqnn_jax.circuits.engines.cost import (
 )
 from hqnn_jax.circuits.simulation.transfer import reads_features_once
 from hqnn_jax.errors import CircuitError
+from hqnn_jax.text import closest
 
 _BUILDERS: dict[str, Callable[[Definition], Evaluate]] = {
     "pennylane": pennylane.build,
@@ -59,10 +59,9 @@ def build(circuit: Definition, engine: str, mesh: Mesh | None = None) -> Evaluat
         CircuitError: there is no engine of that name, or it does not apply to the circuit.
     """
     if engine not in ENGINES:
-        closest = difflib.get_close_matches(str(engine), ENGINES, n=1, cutoff=0.0)
         raise CircuitError(
             f"Circuit '{circuit.name}': no engine '{engine}'; expected one of "
-            f"{', '.join(ENGINES)}. Did you mean '{closest[0]}'?"
+            f"{', '.join(ENGINES)}. Did you mean '{closest(str(engine), ENGINES, cutoff=0.0)}'?"
         )
     if mesh is not None:
         return _build_sharded(circuit, engine, mesh)

@@ -1,10 +1,10 @@
 """Choice of a part of a circuit by its name."""
 
-import difflib
 from collections.abc import Mapping
 from typing import TypeVar
 
 from hqnn_jax.errors import CircuitError
+from hqnn_jax.text import closest
 
 T = TypeVar("T")
 
@@ -16,9 +16,8 @@ def chosen(kind: str, name: str, options: Mapping[str, T]) -> T:
         CircuitError: there is none; the message lists the names and the closest one.
     """
     if name not in options:
-        closest = difflib.get_close_matches(str(name), options, n=1, cutoff=0.0)[0]
         raise CircuitError(
             f"{kind}: no {kind} {name!r}; expected one of {', '.join(options)}. Did you mean "
-            f"{closest!r}?"
+            f"{closest(str(name), options, cutoff=0.0)!r}?"
         )
     return options[name]

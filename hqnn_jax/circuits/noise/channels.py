@@ -4,7 +4,6 @@ Constructors choose the Kraus operators that are proportional to unitaries where
 allows it: trajectories then draw them without looking at the state.
 """
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +15,7 @@ from jaxtyping import Complex, Float
 from hqnn_jax.circuits.checks import as_integer, check_number
 from hqnn_jax.circuits.gates import GATE_COEFFICIENTS, GATE_SET
 from hqnn_jax.errors import CircuitError
+from hqnn_jax.text import closest
 
 _TOLERANCE = 1e-10
 _I = np.eye(2, dtype=complex)
@@ -263,10 +263,9 @@ def check_gate_name(function: str, name: str) -> None:
     """Raise CircuitError unless `name` is a gate that circuits are reduced to."""
     if name not in GATE_SET:
         names = sorted(GATE_SET)
-        closest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.0)[0]
         raise CircuitError(
             f"{function}: no gate '{name}' in captured circuits; expected one of "
-            f"{', '.join(names)}. Did you mean '{closest}'?"
+            f"{', '.join(names)}. Did you mean '{closest(str(name), names, cutoff=0.0)}'?"
         )
 
 
