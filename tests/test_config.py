@@ -1,6 +1,7 @@
 """The configuration: what is accepted, what is refused, and in which words."""
 
 import importlib.util
+import pkgutil
 from pathlib import Path
 from typing import get_args
 
@@ -10,12 +11,16 @@ import yaml
 from hqnn_jax import config as schema
 from hqnn_jax.ablation.file import load_ablation
 from hqnn_jax.ablation.plan import Plan
+from hqnn_jax.backbones import Backbone
 from hqnn_jax.circuits import ANSATZE, CIRCUITS, EMBEDDINGS, ENGINES, ENTANGLEMENTS, MEASUREMENTS
-from hqnn_jax.config import Config
+from hqnn_jax.config import FOLDER_NAMES, Config
 from hqnn_jax.config.hardware import HardwareConfig
 from hqnn_jax.config.loading import load_config, load_section, validated
+from hqnn_jax.config.names import BACKBONES, MIDDLES
+from hqnn_jax.data.folder_sources import FOLDER_SOURCES
 from hqnn_jax.errors import ConfigurationError
-from hqnn_jax.models.classifier import build_circuit
+from hqnn_jax.models.controls import Control
+from hqnn_jax.models.middles import build_circuit
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 MINIMAL = """
@@ -299,3 +304,25 @@ def test_data_dir_comes_from_the_configuration_then_the_environment(minimal, mon
     monkeypatch.delenv("HQNN_DATA_DIR")
     monkeypatch.setenv("HQNN_CACHE_DIR", str(tmp_path / "c"))
     assert load_config(minimal).dataset.resolved_data_dir() == tmp_path / "c" / "data"
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_is_where_its_record_says(name):
+    record = BACKBONES[name]
+    factory = pkgutil.resolve_name(record.factory)
+    architecture = getattr(factory, "func", factory)
+    assert issubclass(architecture, Backbone)
+    assert bool(architecture.layouts) == record.pretrained
+
+
+@pytest.mark.parametrize("name", MIDDLES)
+def test_every_middle_is_where_its_record_says(name):
+    record = MIDDLES[name]
+    if record.kind == "control":
+        assert issubclass(pkgutil.resolve_name(record.made_by), Control)
+    elif record.made_by is not None:
+        assert callable(pkgutil.resolve_name(record.made_by))
+
+
+def test_sources_are_known_of_every_set_of_folders():
+    assert set(FOLDER_SOURCES) == set(FOLDER_NAMES)

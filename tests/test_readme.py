@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hqnn_jax.config import CircuitConfig
-from hqnn_jax.models.classifier import build_circuit
+from hqnn_jax.models.middles import build_circuit
 
 README = Path(__file__).parent.parent / "README.md"
 

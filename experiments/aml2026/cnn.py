@@ -24,7 +24,7 @@ from hqnn_jax.experiments.aml2026.arms import (
     seed_keys,
 )
 from hqnn_jax.experiments.aml2026.data import SampledData
-from hqnn_jax.models.classifier import Model, Variables
+from hqnn_jax.models.pure import Model, Variables
 from hqnn_jax.training.patience import fit_with_patience
 
 

@@ -20,7 +20,7 @@ from hqnn_jax.data.records import RecordImages
 from hqnn_jax.errors import TrainingError
 from hqnn_jax.evaluation.metrics import point_estimates
 from hqnn_jax.files import locked
-from hqnn_jax.models.classifier import Variables
+from hqnn_jax.models.pure import Variables
 from hqnn_jax.progress import Progress
 from hqnn_jax.runs.finished import load_run
 from hqnn_jax.runs.folder import RunFolder

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import abc
+from typing import ClassVar
 
 from flax import nnx
 from jaxtyping import Array, Float
+
+from hqnn_jax.backbones.checkpoint_layout import CheckpointLayout
 
 
 class Backbone(nnx.Module):
     """What every backbone has; constructors are keyword-only with `in_channels`, `dtype`, `rngs`.
 
+    Those that flatten their maps take an `image_size`, too. A backbone is found by its line in
+    `hqnn_jax.config.names.BACKBONES`.
+
     A call is `pool(feature_maps(images))`, so that what explains a prediction (Grad-CAM) can
     stop between the two; where the network has a `classifier`, a call goes on to its logits.
 
     Attributes:
+        layouts: of the files of its pretrained weights, none if there are no such files. The first
+            is taken to list what an unknown file lacks.
         num_features: length of the feature vector of one image.
         classifier: linear layer from the features to logits, or None.
     """
 
+    layouts: ClassVar[tuple[CheckpointLayout, ...]] = ()
     num_features: int
     classifier: nnx.Linear | None = None
 

@@ -80,6 +80,13 @@ TORCH_UNUSED = re.compile(r".+\.num_batches_tracked")
 
 NOTHING = re.compile(r"(?!)")
 
+KERAS_HEAD = frozenset({"predictions/kernel", "predictions/bias"})
+
+
+def torch_head(layer: str) -> frozenset[str]:
+    """Return the tensors of the classifier that PyTorch calls `layer`."""
+    return frozenset({f"{layer}.weight", f"{layer}.bias"})
+
 
 def torch_source(layer: str, path: VariablePath, shape: Shape) -> Source:
     """Return what PyTorch's `layer` calls the variable at `path`."""

@@ -1,5 +1,6 @@
 """EfficientNet-B0 (Tan and Le 2019, arXiv 1905.11946, table 1)."""
 
+import re
 from typing import Literal, NamedTuple
 
 import jax
@@ -9,6 +10,18 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from hqnn_jax.backbones import Backbone
+from hqnn_jax.backbones.checkpoint_layout import (
+    IMAGENET,
+    KERAS_HEAD,
+    TORCH_UNUSED,
+    CheckpointLayout,
+    Shape,
+    Source,
+    VariablePath,
+    keras_source,
+    torch_head,
+    torch_source,
+)
 from hqnn_jax.backbones.layers import BatchNorm, Conv, DepthwiseConv
 
 EfficientNetVariant = Literal["tensorflow", "torch"]
@@ -17,7 +30,7 @@ TensorFlow's `SAME` and adds 1e-3 to a variance; `torch` (torchvision, timm's `e
 pads equally on all sides and adds 1e-5."""
 
 
-class Stage(NamedTuple):
+class _StageShape(NamedTuple):
     """Consecutive blocks of one shape; only the first one has the stride."""
 
     repeats: int
@@ -29,13 +42,13 @@ class Stage(NamedTuple):
 
 # Stages 2 to 8 of table 1; strides and expansions from the MBConv names there.
 _STAGES = (
-    Stage(repeats=1, expansion=1, out_features=16, kernel_size=3, stride=1),
-    Stage(repeats=2, expansion=6, out_features=24, kernel_size=3, stride=2),
-    Stage(repeats=2, expansion=6, out_features=40, kernel_size=5, stride=2),
-    Stage(repeats=3, expansion=6, out_features=80, kernel_size=3, stride=2),
-    Stage(repeats=3, expansion=6, out_features=112, kernel_size=5, stride=1),
-    Stage(repeats=4, expansion=6, out_features=192, kernel_size=5, stride=2),
-    Stage(repeats=1, expansion=6, out_features=320, kernel_size=3, stride=1),
+    _StageShape(repeats=1, expansion=1, out_features=16, kernel_size=3, stride=1),
+    _StageShape(repeats=2, expansion=6, out_features=24, kernel_size=3, stride=2),
+    _StageShape(repeats=2, expansion=6, out_features=40, kernel_size=5, stride=2),
+    _StageShape(repeats=3, expansion=6, out_features=80, kernel_size=3, stride=2),
+    _StageShape(repeats=3, expansion=6, out_features=112, kernel_size=5, stride=1),
+    _StageShape(repeats=4, expansion=6, out_features=192, kernel_size=5, stride=2),
+    _StageShape(repeats=1, expansion=6, out_features=320, kernel_size=3, stride=1),
 )
 _STEM_FEATURES = 32
 _NUM_FEATURES = 1280
@@ -75,7 +88,7 @@ class MBConv(nnx.Module):
     """
 
     def __init__(
-        self, in_features: int, stage: Stage, stride: int, *, dtype: DTypeLike, rngs: nnx.Rngs
+        self, in_features: int, stage: _StageShape, stride: int, *, dtype: DTypeLike, rngs: nnx.Rngs
     ):
         """Build one block of `stage` with its own `stride`."""
         features = in_features * stage.expansion
@@ -194,8 +207,154 @@ class EfficientNetB0(Backbone):
         return maps.mean((1, 2), dtype=jnp.promote_types(self.dtype, jnp.float32))
 
 
-def block_positions() -> tuple[tuple[int, int], ...]:
+def _block_positions() -> tuple[tuple[int, int], ...]:
     """(stage, index within the stage) of each entry of `EfficientNetB0.blocks`, from zero."""
     return tuple(
         (number, index) for number, stage in enumerate(_STAGES) for index in range(stage.repeats)
     )
+
+
+# What the publishers of ImageNet weights call the variables.
+
+
+_EFFICIENTNET_TIMM = {
+    "stem_conv": "conv_stem",
+    "stem_norm": "bn1",
+    "head_conv": "conv_head",
+    "head_norm": "bn2",
+    "classifier": "classifier",
+}
+_EFFICIENTNET_TORCHVISION = {
+    "stem_conv": "features.0.0",
+    "stem_norm": "features.0.1",
+    "head_conv": "features.8.0",
+    "head_norm": "features.8.1",
+    "classifier": "classifier.1",
+}
+_EFFICIENTNET_KERAS = {
+    "stem_conv": "stem_conv",
+    "stem_norm": "stem_bn",
+    "head_conv": "top_conv",
+    "head_norm": "top_bn",
+    "classifier": "predictions",
+}
+# timm numbers the layers of a block in order, so the names depend on whether it expands.
+_TIMM_EXPANDING_BLOCK = {
+    "expand_conv": "conv_pw",
+    "expand_norm": "bn1",
+    "depthwise_conv": "conv_dw",
+    "depthwise_norm": "bn2",
+    "project_conv": "conv_pwl",
+    "project_norm": "bn3",
+}
+_TIMM_PLAIN_BLOCK = {
+    "depthwise_conv": "conv_dw",
+    "depthwise_norm": "bn1",
+    "project_conv": "conv_pw",
+    "project_norm": "bn2",
+}
+_TIMM_SQUEEZE_EXCITATION = {"reduce": "se.conv_reduce", "expand": "se.conv_expand"}
+_TORCHVISION_EXPANDING_BLOCK = {
+    "expand_conv": "0.0",
+    "expand_norm": "0.1",
+    "depthwise_conv": "1.0",
+    "depthwise_norm": "1.1",
+    "squeeze_excitation": "2",
+    "project_conv": "3.0",
+    "project_norm": "3.1",
+}
+_TORCHVISION_PLAIN_BLOCK = {
+    "depthwise_conv": "0.0",
+    "depthwise_norm": "0.1",
+    "squeeze_excitation": "1",
+    "project_conv": "2.0",
+    "project_norm": "2.1",
+}
+_TORCHVISION_SQUEEZE_EXCITATION = {"reduce": "fc1", "expand": "fc2"}
+_KERAS_BLOCK = {
+    "expand_conv": "expand_conv",
+    "expand_norm": "expand_bn",
+    "depthwise_conv": "dwconv",
+    "depthwise_norm": "bn",
+    "project_conv": "project_conv",
+    "project_norm": "project_bn",
+}
+_KERAS_SQUEEZE_EXCITATION = {"reduce": "se_reduce", "expand": "se_expand"}
+
+
+def _efficientnet_timm(path: VariablePath, shape: Shape) -> Source:
+    if path[0] != "blocks":
+        return torch_source(_EFFICIENTNET_TIMM[path[0]], path, shape)
+    stage, index = _block_positions()[path[1]]
+    if path[2] == "squeeze_excitation":
+        layer = _TIMM_SQUEEZE_EXCITATION[path[3]]
+    else:
+        layer = (_TIMM_PLAIN_BLOCK if stage == 0 else _TIMM_EXPANDING_BLOCK)[path[2]]
+    return torch_source(f"blocks.{stage}.{index}.{layer}", path, shape)
+
+
+def _efficientnet_torchvision(path: VariablePath, shape: Shape) -> Source:
+    if path[0] != "blocks":
+        return torch_source(_EFFICIENTNET_TORCHVISION[path[0]], path, shape)
+    stage, index = _block_positions()[path[1]]
+    layer = (_TORCHVISION_PLAIN_BLOCK if stage == 0 else _TORCHVISION_EXPANDING_BLOCK)[path[2]]
+    if path[2] == "squeeze_excitation":
+        layer = f"{layer}.{_TORCHVISION_SQUEEZE_EXCITATION[path[3]]}"
+    return torch_source(f"features.{stage + 1}.{index}.block.{layer}", path, shape)
+
+
+def _efficientnet_keras(path: VariablePath, shape: Shape) -> Source:
+    if path[0] != "blocks":
+        return keras_source(
+            _EFFICIENTNET_KERAS[path[0]], path, shape, norm=path[0].endswith("norm")
+        )
+    stage, index = _block_positions()[path[1]]
+    block = f"block{stage + 1}{chr(ord('a') + index)}"
+    if path[2] == "squeeze_excitation":
+        layer = _KERAS_SQUEEZE_EXCITATION[path[3]]
+    else:
+        layer = _KERAS_BLOCK[path[2]]
+    if path[2:] == ("depthwise_conv", "kernel"):
+        height, width, _, features = shape
+        return Source(
+            {f"{block}_{layer}/depthwise_kernel": (height, width, features, 1)},
+            lambda tensor: tensor.swapaxes(2, 3),
+        )
+    return keras_source(f"{block}_{layer}", path, shape, norm=path[2].endswith("norm"))
+
+
+def _timm_variant(module: EfficientNetB0, architecture: str | None) -> None:
+    """Take over the arithmetic; timm's two families share their tensor names."""
+    torch = architecture == "efficientnet_b0"
+    module.set_variant("torch" if torch else "tensorflow")
+
+
+# Keras' EfficientNet normalises images itself.
+_KERAS_NORMALIZATION = re.compile(r"normalization\w*/.*")
+
+EfficientNetB0.layouts = (
+    CheckpointLayout(
+        telling="conv_stem.weight",
+        source=_efficientnet_timm,
+        head=torch_head("classifier"),
+        unused=TORCH_UNUSED,
+        normalization=IMAGENET,
+        adapt=_timm_variant,
+    ),
+    CheckpointLayout(
+        telling="features.1.0.block.0.0.weight",
+        source=_efficientnet_torchvision,
+        head=torch_head("classifier.1"),
+        unused=TORCH_UNUSED,
+        normalization=IMAGENET,
+        adapt=lambda module, _: module.set_variant("torch"),
+    ),
+    CheckpointLayout(
+        telling="stem_conv/kernel",
+        source=_efficientnet_keras,
+        head=KERAS_HEAD,
+        unused=_KERAS_NORMALIZATION,
+        normalization=IMAGENET,
+        adapt=lambda module, _: module.set_variant("tensorflow"),
+    ),
+)

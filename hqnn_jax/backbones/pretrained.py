@@ -6,8 +6,8 @@ the layout declares as not needed, and the shapes agree. Nothing is assigned oth
 
 from __future__ import annotations
 
-import itertools
 import json
+import pkgutil
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,23 +18,15 @@ import numpy as np
 from flax import nnx
 from huggingface_hub import hf_hub_download
 
+from hqnn_jax.backbones import Backbone
 from hqnn_jax.backbones.checkpoint_files import (
     FILE_SUFFIXES,
     CheckpointFile,
     open_checkpoint,
 )
 from hqnn_jax.backbones.checkpoint_layout import CheckpointLayout, ImageNormalization, Source
-from hqnn_jax.backbones.checkpoint_names import LAYOUTS
+from hqnn_jax.config.names import BACKBONES
 from hqnn_jax.errors import PretrainedWeightsError, reason_of
-
-HUB_REPOSITORIES: Mapping[str, str] = {
-    "resnet18": "timm/resnet18.tv_in1k",
-    "resnet50": "timm/resnet50.tv_in1k",
-    "vgg16": "timm/vgg16.tv_in1k",
-    "efficientnet_b0": "timm/tf_efficientnet_b0.in1k",
-}
-"""ImageNet-1k weights on the Hugging Face hub by backbone name: torchvision's first ones, and
-EfficientNet-B0 as its authors trained it."""
 
 _WEIGHTS_FILE = "model.safetensors"
 _CONFIG_FILE = "config.json"
@@ -56,19 +48,21 @@ def pretrained_source(name: str, pretrained: str) -> str:
     """
     if pretrained != "hub":
         return pretrained
-    if name not in HUB_REPOSITORIES:
+    repository = BACKBONES[name].hub
+    if repository is None:
+        others = ", ".join(other for other, record in BACKBONES.items() if record.hub)
         raise PretrainedWeightsError(
-            f"model.backbone.pretrained: the hub has no weights of {name} (but of "
-            f"{', '.join(HUB_REPOSITORIES)}); give the path of a .safetensors or Keras .h5 file"
+            f"model.backbone.pretrained: the hub has no weights of {name} (but of {others}); give "
+            "the path of a .safetensors or Keras .h5 file"
         )
-    return HUB_REPOSITORIES[name]
+    return repository
 
 
-def load_pretrained(module: nnx.Module, source: str | Path) -> ImageNormalization:
+def load_pretrained(module: Backbone, source: str | Path) -> ImageNormalization:
     """Replace all parameters and batch statistics of `module` by those of a file.
 
     Args:
-        module: ResNet, VGG16 or EfficientNetB0. Changed in place; the tensors are cast to the
+        module: a backbone that has `layouts`. Changed in place; the tensors are cast to the
             dtype of the variables they replace. May be abstract (`nnx.eval_shape`), which saves
             the seconds that random initial values cost.
         source: a safetensors file in the names of torchvision, timm or Keras, an .h5 file of Keras
@@ -84,12 +78,11 @@ def load_pretrained(module: nnx.Module, source: str | Path) -> ImageNormalizatio
             case the message lists the missing, extra and misshapen tensors, and the module is
             unchanged.
     """
-    layouts = LAYOUTS.get(type(module))
-    if layouts is None:
-        known = ", ".join(sorted(architecture.__name__ for architecture in LAYOUTS))
+    layouts = module.layouts
+    if not layouts:
         raise PretrainedWeightsError(
-            f"{type(module).__name__} has no pretrained weights (available for: {known}); "
-            "train it from scratch"
+            f"{type(module).__name__} has no pretrained weights (available for: "
+            f"{_names(_architectures())}); train it from scratch"
         )
     file = _locate(source)
     with open_checkpoint(file) as checkpoint:
@@ -119,14 +112,24 @@ def pretrained_normalization(source: str | Path) -> ImageNormalization:
         stated = _statement(file, checkpoint.metadata).normalization
     if stated is not None:
         return stated
-    layout = _detect(checkpoint.shapes, itertools.chain.from_iterable(LAYOUTS.values()))
+    known = _architectures()
+    layout = _detect(checkpoint.shapes, [layout for one in known for layout in one.layouts])
     if layout is None:
-        known = ", ".join(sorted(architecture.__name__ for architecture in LAYOUTS))
         raise PretrainedWeightsError(
-            f"{source}: tensor names of none of {known} (of torchvision, timm or Keras); it has "
-            f"{_abridge(sorted(checkpoint.shapes)) or 'no tensors'}; give another file"
+            f"{source}: tensor names of none of {_names(known)} (of torchvision, timm or Keras); "
+            f"it has {_abridge(sorted(checkpoint.shapes)) or 'no tensors'}; give another file"
         )
     return layout.normalization
+
+
+def _architectures() -> tuple[type[Backbone], ...]:
+    """The classes of all backbones that have pretrained weights."""
+    factories = [pkgutil.resolve_name(r.factory) for r in BACKBONES.values() if r.pretrained]
+    return tuple(dict.fromkeys(getattr(factory, "func", factory) for factory in factories))
+
+
+def _names(architectures: Iterable[type[Backbone]]) -> str:
+    return ", ".join(sorted(architecture.__name__ for architecture in architectures))
 
 
 def _locate(source: str | Path) -> Path:

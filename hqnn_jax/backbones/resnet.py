@@ -1,14 +1,32 @@
 """ResNet-18 and ResNet-50 (He et al. 2016, arXiv 1512.03385, table 1)."""
 
+import re
+from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from hqnn_jax.backbones import Backbone
+from hqnn_jax.backbones.checkpoint_layout import (
+    CAFFE,
+    IMAGENET,
+    KERAS_HEAD,
+    NOTHING,
+    TORCH_UNUSED,
+    CheckpointLayout,
+    Shape,
+    Source,
+    VariablePath,
+    from_bgr,
+    keras_source,
+    torch_head,
+    torch_source,
+)
 from hqnn_jax.backbones.layers import BatchNorm, Conv
 from hqnn_jax.backbones.pooling import max_pool
 
@@ -158,3 +176,81 @@ class ResNet(Backbone):
     ) -> Float[Array, "batch num_features"]:
         """Return the features: the mean of each map."""
         return maps.mean((1, 2), dtype=jnp.promote_types(self.dtype, jnp.float32))
+
+
+# What the publishers of ImageNet weights call the variables.
+
+
+def _resnet_torch(path: VariablePath, shape: Shape) -> Source:
+    top = {"stem": "conv1", "stem_norm": "bn1", "classifier": "fc"}
+    if path[0] in top:
+        return torch_source(top[path[0]], path, shape)
+    _, stage, block, part, *rest = path
+    layers = {
+        "convolutions": f"conv{rest[0] + 1}" if part == "convolutions" else "",
+        "norms": f"bn{rest[0] + 1}" if part == "norms" else "",
+        "shortcut": "downsample.0",
+        "shortcut_norm": "downsample.1",
+    }
+    return torch_source(f"layer{stage + 1}.{block}.{layers[part]}", path, shape)
+
+
+def _resnet_keras(path: VariablePath, shape: Shape) -> Source:
+    if path[0] == "classifier":
+        return keras_source("predictions", path, shape)
+    if path[0] == "stem":
+        return from_bgr(keras_source("conv1_conv", path, shape))
+    if path[0] == "stem_norm":
+        layer = "conv1"
+    else:
+        _, stage, block, part, *rest = path
+        # Keras counts stages from 2 and the shortcut as layer 0 of its block.
+        number = 0 if part.startswith("shortcut") else rest[0] + 1
+        layer = f"conv{stage + 2}_block{block + 1}_{number}"
+        if path[-1] == "kernel":
+            return keras_source(f"{layer}_conv", path, shape)
+    source = keras_source(f"{layer}_bn", path, shape, norm=True)
+    if path[-1] != "mean":
+        return source
+    # Keras' convolutions have biases; the normalisation after them takes them away with the mean.
+    return Source({**source.shapes, f"{layer}_conv/bias": shape}, np.subtract)
+
+
+def _other_strides(module: ResNet, architecture: str | None) -> str | None:
+    """Why a ResNet-50 cannot take weights that were trained with its strides elsewhere."""
+    stated = "v1.5" if architecture == "resnet50" else None  # torchvision's and timm's name
+    if re.search(r"(?<![a-z0-9])v1(?![.\w])", (architecture or "").lower()):
+        stated = "v1"
+    bottleneck = len(module.stages[0][0].convolutions) == 3
+    if stated is None or not bottleneck or stated == module.variant:
+        return None
+    names = {"v1": "resnet50_v1", "v1.5": "resnet50"}
+    return (
+        f"weights of {architecture!r} have the strides of {names[stated]}, not of "
+        f"{names[module.variant]}; choose the backbone {names[stated]}"
+    )
+
+
+ResNet.layouts = (
+    CheckpointLayout(
+        telling="layer1.0.conv1.weight",
+        source=_resnet_torch,
+        head=torch_head("fc"),
+        unused=TORCH_UNUSED,
+        normalization=IMAGENET,
+        adapt=_other_strides,
+    ),
+    CheckpointLayout(
+        telling="conv1_conv/kernel",
+        source=_resnet_keras,
+        head=KERAS_HEAD,
+        unused=NOTHING,
+        normalization=CAFFE,
+        adapt=lambda module, _: _other_strides(module, "ResNet-50 v1 of Keras"),
+    ),
+)
+
+resnet18 = partial(ResNet, depth=18)
+resnet50 = partial(ResNet, depth=50)
+# The epsilon of Keras, whose weights these are.
+resnet50_v1 = partial(ResNet, depth=50, variant="v1", epsilon=1.001e-5)

@@ -2,11 +2,26 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from hqnn_jax.backbones import Backbone
+from hqnn_jax.backbones.checkpoint_layout import (
+    CAFFE,
+    IMAGENET,
+    KERAS_HEAD,
+    NOTHING,
+    CheckpointLayout,
+    Shape,
+    Source,
+    VariablePath,
+    from_bgr,
+    keras_source,
+    torch_head,
+    torch_source,
+)
 from hqnn_jax.backbones.layers import Conv
 from hqnn_jax.backbones.pooling import adaptive_average_pool, max_pool_2x2
 from hqnn_jax.errors import ConfigurationError
@@ -108,3 +123,78 @@ class VGG16(Backbone):
         for linear in self.hidden:
             x = self.dropout(jax.nn.relu(linear(x)), rngs=rngs)
         return x.astype(jnp.promote_types(self.dtype, jnp.float32))
+
+
+# What the publishers of ImageNet weights call the variables.
+
+
+# torchvision numbers convolutions, ReLUs and poolings through.
+_VGG_FEATURES = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
+
+
+def _vgg_torchvision(path: VariablePath, shape: Shape) -> Source:
+    if path[0] == "stages":
+        return torch_source(f"features.{_VGG_FEATURES[path[1]][path[2]]}", path, shape)
+    if path[0] == "classifier":
+        return torch_source("classifier.6", path, shape)
+    source = torch_source(f"classifier.{3 * path[1]}", path, shape)
+    if path != ("hidden", 0, "kernel"):
+        return source
+
+    def convert(tensor: np.ndarray) -> np.ndarray:
+        return _from_maps(tensor.reshape(len(tensor), -1, POOLED_SIZE, POOLED_SIZE))
+
+    return Source(source.shapes, convert)
+
+
+def _vgg_timm(path: VariablePath, shape: Shape) -> Source:
+    if path[0] == "stages":
+        return _vgg_torchvision(path, shape)
+    if path[0] == "classifier":
+        return torch_source("head.fc", path, shape)
+    source = torch_source(f"pre_logits.fc{path[1] + 1}", path, shape)
+    if path[-1] == "bias":
+        return source
+    # timm has both as convolutions: over 7x7 maps, then over single pixels.
+    (name,) = source.shapes
+    side = POOLED_SIZE if path[1] == 0 else 1
+    return Source({name: (shape[1], shape[0] // side**2, side, side)}, _from_maps)
+
+
+def _from_maps(tensor: np.ndarray) -> np.ndarray:
+    """From `out in height width` to `(height width in) out`: torch flattens channels first."""
+    return tensor.transpose(2, 3, 1, 0).reshape(-1, len(tensor))
+
+
+def _vgg_keras(path: VariablePath, shape: Shape) -> Source:
+    if path[0] == "classifier":
+        return keras_source("predictions", path, shape)
+    if path[0] == "hidden":
+        return keras_source(f"fc{path[1] + 1}", path, shape)
+    source = keras_source(f"block{path[1] + 1}_conv{path[2] + 1}", path, shape)
+    return from_bgr(source) if path == ("stages", 0, 0, "kernel") else source
+
+
+VGG16.layouts = (
+    CheckpointLayout(
+        telling="classifier.0.weight",
+        source=_vgg_torchvision,
+        head=torch_head("classifier.6"),
+        unused=NOTHING,
+        normalization=IMAGENET,
+    ),
+    CheckpointLayout(
+        telling="pre_logits.fc1.weight",
+        source=_vgg_timm,
+        head=torch_head("head.fc"),
+        unused=NOTHING,
+        normalization=IMAGENET,
+    ),
+    CheckpointLayout(
+        telling="block1_conv1/kernel",
+        source=_vgg_keras,
+        head=KERAS_HEAD,
+        unused=NOTHING,
+        normalization=CAFFE,
+    ),
+)

@@ -11,30 +11,29 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from hqnn_jax.config.base import Section
-from hqnn_jax.config.dataset import (
-    DATASET_NAMES,
-    FOLDER_NAMES,
-    MEDMNIST_NAMES,
-    DatasetConfig,
-    SplitConfig,
-    SyntheticConfig,
-)
-from hqnn_jax.config.evaluation import PAPER_NAMES, CrossDatasetConfig, EvaluationConfig
+from hqnn_jax.config.dataset import DatasetConfig, SplitConfig, SyntheticConfig
+from hqnn_jax.config.evaluation import CrossDatasetConfig, EvaluationConfig
 from hqnn_jax.config.model import (
-    ANSATZ_NAMES,
-    BACKBONE_NAMES,
-    CIRCUIT_MIDDLES,
-    CIRCUIT_NAMES,
-    EMBEDDING_NAMES,
-    ENTANGLEMENT_NAMES,
-    MEASUREMENT_NAMES,
-    MIDDLE_NAMES,
-    PRETRAINED_NAMES,
     BackboneConfig,
     CircuitConfig,
     GrowthConfig,
     MlpConfig,
     ModelConfig,
+)
+from hqnn_jax.config.names import (
+    ANSATZ_NAMES,
+    BACKBONE_NAMES,
+    CIRCUIT_MIDDLES,
+    CIRCUIT_NAMES,
+    DATASET_NAMES,
+    EMBEDDING_NAMES,
+    ENTANGLEMENT_NAMES,
+    FOLDER_NAMES,
+    MEASUREMENT_NAMES,
+    MEDMNIST_NAMES,
+    MIDDLE_NAMES,
+    PAPER_NAMES,
+    PRETRAINED_NAMES,
 )
 from hqnn_jax.config.noise import NoiseConfig
 from hqnn_jax.config.training import (

@@ -9,28 +9,9 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from hqnn_jax.config.base import AnyPath, Section, known
+from hqnn_jax.config.names import DATASET_NAMES, DATASETS, DatasetRecord
 from hqnn_jax.files import cache_dir
 
-MEDMNIST_NAMES = (
-    "bloodmnist",
-    "breastmnist",
-    "dermamnist",
-    "octmnist",
-    "organamnist",
-    "organcmnist",
-    "organsmnist",
-    "pathmnist",
-    "pneumoniamnist",
-    "retinamnist",
-    "tissuemnist",
-)
-FOLDER_NAMES = ("pbc", "blood_cell_images", "aml_cytomorphology", "medical_mnist")
-"""Sets of image files, one folder per class, that a person has to download."""
-DATASET_NAMES = ("synthetic_cells", *MEDMNIST_NAMES, *FOLDER_NAMES)
-OFFICIAL_SPLIT_NAMES = ("synthetic_cells", *MEDMNIST_NAMES, "blood_cell_images")
-"""Sets that are published with a test split."""
-GROUPED_SPLIT_NAMES = ("blood_cell_images",)
-"""Sets in which it is known, or found out, which images belong together."""
 _MEDMNIST_RESOLUTIONS = (28, 64, 128, 224)
 
 NumImages = Annotated[int, Field(ge=8, lt=2**31)]
@@ -94,7 +75,7 @@ class DatasetConfig(Section):
 
     @model_validator(mode="after")
     def _published_resolution(self) -> DatasetConfig:
-        if self.name in MEDMNIST_NAMES and self.resolution not in _MEDMNIST_RESOLUTIONS:
+        if self.record.kind == "medmnist" and self.resolution not in _MEDMNIST_RESOLUTIONS:
             sizes = ", ".join(map(str, _MEDMNIST_RESOLUTIONS))
             raise ValueError(f"resolution: {self.name} is published at {sizes} pixels")
         return self
@@ -115,10 +96,9 @@ class DatasetConfig(Section):
 
     @model_validator(mode="after")
     def _possible_split(self) -> DatasetConfig:
-        official = self.name in OFFICIAL_SPLIT_NAMES
-        if self.split.method == "official" and not official:
+        if self.split.method == "official" and not self.record.official_split:
             raise ValueError(f"split.method: {self.name} has no official split; use stratified")
-        if self.split.method == "grouped" and self.name not in GROUPED_SPLIT_NAMES:
+        if self.split.method == "grouped" and not self.record.grouped:
             raise ValueError(
                 f"split.method: {self.name} names neither patients nor source images to be grouped "
                 "by; use stratified"
@@ -131,11 +111,14 @@ class DatasetConfig(Section):
         return self
 
     @property
+    def record(self) -> DatasetRecord:
+        """What is known of the set."""
+        return DATASETS[self.name]
+
+    @property
     def split_method(self) -> Literal["official", "stratified", "grouped"]:
         """How images are divided, where `split.method` leaves it open too."""
-        return self.split.method or (
-            "official" if self.name in OFFICIAL_SPLIT_NAMES else "stratified"
-        )
+        return self.split.method or ("official" if self.record.official_split else "stratified")
 
     def resolved_data_dir(self) -> Path:
         """Return the folder datasets are read from and downloaded to."""

@@ -8,9 +8,8 @@ from pydantic import Field, field_validator, model_validator
 
 from hqnn_jax.config.base import Section, known
 from hqnn_jax.config.dataset import DatasetConfig
+from hqnn_jax.config.names import PAPER_NAMES
 from hqnn_jax.config.noise import NoiseConfig
-
-PAPER_NAMES = ("radhi2025", "hqnn2026", "aml2026", "hqcnn2025", "lean2025")
 
 
 class CrossDatasetConfig(Section):

@@ -16,56 +16,18 @@ from hqnn_jax.config.base import (
     known,
     known_part,
 )
+from hqnn_jax.config.names import (
+    ANSATZ_NAMES,
+    BACKBONE_NAMES,
+    CIRCUIT_NAMES,
+    EMBEDDING_NAMES,
+    ENTANGLEMENT_NAMES,
+    MEASUREMENT_NAMES,
+    MIDDLE_NAMES,
+    PRETRAINED_NAMES,
+)
 from hqnn_jax.config.noise import NoiseConfig
 
-BACKBONE_NAMES = (
-    "compact",
-    "five_layer_cnn",
-    "lean_cnn",
-    "lean_hybrid",
-    "resnet18",
-    "resnet50",
-    "resnet50_v1",
-    "vgg16",
-    "efficientnet_b0",
-)
-PRETRAINED_NAMES = ("resnet18", "resnet50", "resnet50_v1", "vgg16", "efficientnet_b0")
-"""Backbones whose ImageNet weights can be loaded; the hub has those of all but resnet50_v1."""
-CIRCUIT_NAMES = (
-    "radhi2025",
-    "hqnn2026",
-    "aml2026",
-    "hqcnn2025",
-    "lean2025",
-    "strongly_entangling",
-    "composed",
-)
-EMBEDDING_NAMES = ("angle_x", "angle_y", "angle_z", "iqp", "zz", "amplitude")
-ANSATZ_NAMES = (
-    "strongly_entangling",
-    "basic_entangler",
-    "real_amplitudes",
-    "efficient_su2",
-    "brickwork",
-    "hardware_efficient",
-    "tree",
-    "qcnn",
-)
-ENTANGLEMENT_NAMES = ("none", "linear", "reverse_linear", "ring", "full")
-MIDDLE_NAMES = (
-    "quantum",
-    "frozen",
-    "unentangled",
-    "product",
-    "matched",
-    "fourier",
-    "linear",
-    "none",
-)
-"""The circuit, circuits that lack a part of it, classical controls; see `ModelConfig.middle`."""
-CIRCUIT_MIDDLES = ("quantum", "frozen", "unentangled", "product")
-"""Middles that are circuits."""
-MEASUREMENT_NAMES = ("z", "z_first", "xyz", "zz", "parity", "probabilities")
 _COMPOSED_DEFAULTS = {
     "embedding": "angle_y",
     "ansatz": "strongly_entangling",
@@ -238,9 +200,7 @@ class ModelConfig(Section):
 
     backbone: BackboneConfig
     processor: MlpConfig = MlpConfig(widths=(64,))
-    middle: Literal[
-        "quantum", "frozen", "unentangled", "product", "matched", "fourier", "linear", "none"
-    ] = "quantum"
+    middle: str = "quantum"
     """`quantum`: the circuit. `frozen`: the circuit with its random initial weights, not trained.
     `unentangled`: without its entangling gates. `product`: its embedding and observables around one
     rotation per qubit. `matched`: a classical layer with as many parameters. `fourier`: a trainable
@@ -258,6 +218,8 @@ class ModelConfig(Section):
     """Width of a Linear layer right after the middle (radhi2025: 8); null for none."""
     classifier: MlpConfig = MlpConfig(batch_norm=False)
     """Hidden layers before the final Linear layer to the logits."""
+
+    _middle = field_validator("middle")(lambda value: known(value, MIDDLE_NAMES))
 
     @model_validator(mode="after")
     def _only_circuits_grow(self) -> ModelConfig:

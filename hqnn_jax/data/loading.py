@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hqnn_jax.config import FOLDER_NAMES, DatasetConfig
+from hqnn_jax.config import DatasetConfig
 from hqnn_jax.data.dataset import ImageDataset, Progress, Split, make_dataset
 from hqnn_jax.data.folder_listing import Listing, list_images
 from hqnn_jax.data.folder_sources import FOLDER_SOURCES
@@ -50,7 +50,7 @@ def load_dataset(config: DatasetConfig, progress: Progress | None = None) -> Ima
     as_published = (
         config.split_method == "official"
         and config.label_map is None
-        and config.name not in FOLDER_NAMES
+        and config.record.kind != "folder"
     )
     files = {name: tuple(pool.files[k] for k in splits[name].tolist()) for name in splits}
     # Last: it rearranges the images of the pool.
@@ -74,9 +74,9 @@ def load_pool(config: DatasetConfig, progress: Progress | None = None) -> ImageP
 
     Takes and raises what `load_dataset` does.
     """
-    if config.name in FOLDER_NAMES:
+    if config.record.kind == "folder":
         pool = _folder_pool(config, progress)
-    elif config.name == "synthetic_cells":
+    elif config.record.kind == "synthetic":
         pool = _synthetic_pool(config)
     else:
         pool = _medmnist_pool(config, progress)

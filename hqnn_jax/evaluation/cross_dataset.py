@@ -24,7 +24,7 @@ from hqnn_jax.data.loading import load_dataset
 from hqnn_jax.data.records import take
 from hqnn_jax.errors import ConfigurationError, DataError, RunFolderError
 from hqnn_jax.evaluation.metrics import compute_metrics, mean_over_seeds
-from hqnn_jax.models.classifier import Variables
+from hqnn_jax.models.pure import Variables
 from hqnn_jax.text import did_you_mean, one_line
 from hqnn_jax.training.prediction import Predictor, averaged_over_views
 from hqnn_jax.training.step import Task

@@ -18,7 +18,7 @@ from flax import nnx
 from jax.tree_util import Partial
 from jaxtyping import Array, Bool, Float, Float32, Int, Integer
 
-from hqnn_jax.models.classifier import Model, Variables
+from hqnn_jax.models.pure import Model, Variables
 
 INTEGRATION_STEPS = 64
 """Points on the path of integrated gradients. Attributions add up within some 2 % for the small

@@ -19,8 +19,9 @@ from hqnn_jax.errors import HardwareError
 from hqnn_jax.hardware_evaluation.fine_tuning import balanced_positions
 from hqnn_jax.hardware_evaluation.images import choose_images
 from hqnn_jax.hardware_evaluation.trained import Samples, StoredPredictions, TrainedCircuit
-from hqnn_jax.models.classifier import HybridClassifier, Variables
+from hqnn_jax.models.classifier import HybridClassifier
 from hqnn_jax.models.middles import QuantumLayer, build_middle_circuit
+from hqnn_jax.models.pure import Variables
 from hqnn_jax.progress import Progress
 from hqnn_jax.runs.finished import FinishedRun, load_run
 from hqnn_jax.runs.folder import RunFolder

@@ -1,44 +1,20 @@
-"""The hybrid classifier: backbone -> processor -> middle -> classifier, and its parameter groups.
-
-The Flax NNX module is split once into graph definitions (static) and arrays; everything that is
-compiled sees plain nested dictionaries of arrays.
-"""
+"""The hybrid classifier: backbone -> processor -> middle -> classifier, as a Flax NNX module."""
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-from collections.abc import Callable
-from functools import partial
-from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, Float, Key
 
 from hqnn_jax.backbones import Backbone
-from hqnn_jax.backbones.checkpoint_layout import IMAGENET, ImageNormalization
-from hqnn_jax.backbones.cnn import FiveLayerCNN
-from hqnn_jax.backbones.compact import CompactResNet
-from hqnn_jax.backbones.efficientnet import EfficientNetB0
 from hqnn_jax.backbones.layers import BatchNorm
-from hqnn_jax.backbones.lean import LeanCNN, LeanHybridFrontEnd
-from hqnn_jax.backbones.pretrained import (
-    load_pretrained,
-    pretrained_normalization,
-    pretrained_source,
-)
-from hqnn_jax.backbones.resnet import ResNet
-from hqnn_jax.backbones.vgg import VGG16
 from hqnn_jax.circuits import Circuit
-from hqnn_jax.config import BackboneConfig, MlpConfig, ModelConfig
-from hqnn_jax.config.model import CIRCUIT_MIDDLES
+from hqnn_jax.config import MlpConfig, ModelConfig
 from hqnn_jax.errors import ConfigurationError
 from hqnn_jax.models.middles import QuantumLayer, build_circuit, build_middle
-
-Group = Literal["backbone", "circuit", "classical"]
-GROUPS: tuple[Group, ...] = ("backbone", "circuit", "classical")
 
 
 class Mlp(nnx.Module):
@@ -175,169 +151,3 @@ def _projection(
 
 def _readout(width: int | None, num_inputs: int, rngs: nnx.Rngs) -> nnx.Linear | None:
     return None if width is None else nnx.Linear(num_inputs, width, rngs=rngs)
-
-
-@dataclasses.dataclass(frozen=True)
-class Variables:
-    """The arrays of a model, as nested dictionaries.
-
-    Attributes:
-        params: trainable parameters.
-        batch_stats: batch statistics, and weights of a frozen circuit (see `FrozenWeights`).
-    """
-
-    params: PyTree
-    batch_stats: PyTree
-
-
-jax.tree_util.register_dataclass(Variables, ["params", "batch_stats"], [])
-
-
-class TrainingOutputs(NamedTuple):
-    """What a forward pass in training returns: logits, the middle's output, batch statistics."""
-
-    logits: Float[Array, "batch num_classes"]
-    representation: Float[Array, "batch num_outputs"]
-    batch_stats: PyTree
-
-
-@dataclasses.dataclass(frozen=True)
-class Model:
-    """The static structure of a model; together with `Variables` it is a pure function."""
-
-    training_graph: nnx.GraphDef
-    evaluation_graph: nnx.GraphDef
-
-    @classmethod
-    def split(cls, module: nnx.Module) -> tuple[Model, Variables]:
-        """Split an NNX module into static structure and arrays."""
-        module.train()
-        training_graph, params, batch_stats = nnx.split(module, nnx.Param, nnx.BatchStat)  # type: ignore[misc]
-        module.eval()
-        model = cls(training_graph, nnx.graphdef(module))
-        return model, Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats))
-
-    def apply(
-        self,
-        variables: Variables,
-        inputs: Float[Array, "batch *shape"],
-        key: Key[Array, ""] | None = None,
-    ) -> Float[Array, "batch outputs"]:
-        """Evaluate with the stored batch statistics and without dropout.
-
-        `key` is what shots are drawn with, for a HybridClassifier that has a number of them.
-        """
-        # copy=True: modules must not be shared between trace levels.
-        module = nnx.merge(
-            self.evaluation_graph, variables.params, variables.batch_stats, copy=True
-        )
-        return module(inputs) if key is None else module(inputs, nnx.Rngs(shots=key))
-
-    def apply_training(
-        self, variables: Variables, inputs: Float[Array, "batch *shape"], key: Key[Array, ""]
-    ) -> TrainingOutputs:
-        """Evaluate a HybridClassifier with statistics of this batch and dropout from `key`."""
-        module = nnx.merge(self.training_graph, variables.params, variables.batch_stats, copy=True)
-        rngs = nnx.Rngs(dropout=key)
-        representation = module.represent(inputs, rngs)
-        logits = module.classify(representation, rngs)
-        batch_stats = nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
-        return TrainingOutputs(logits, representation, batch_stats)
-
-
-_BACKBONES: dict[str, Callable[..., Backbone]] = {
-    "compact": CompactResNet,
-    "five_layer_cnn": FiveLayerCNN,
-    "lean_cnn": LeanCNN,
-    "lean_hybrid": LeanHybridFrontEnd,
-    "resnet18": partial(ResNet, depth=18),
-    "resnet50": partial(ResNet, depth=50),
-    # The epsilon of Keras, whose weights these are.
-    "resnet50_v1": partial(ResNet, depth=50, variant="v1", epsilon=1.001e-5),
-    "vgg16": VGG16,
-    "efficientnet_b0": EfficientNetB0,
-}
-_OF_ONE_IMAGE_SIZE = ("five_layer_cnn", "lean_cnn", "lean_hybrid")  # they flatten their maps
-
-
-def build_backbone(config: BackboneConfig, *, in_channels: int, key: Key[Array, ""]) -> Backbone:
-    """Return the configured backbone with random or pretrained weights.
-
-    `compute_dtype: auto` is bfloat16 on GPU and TPU and float32 on CPU.
-    """
-    dtype = config.compute_dtype
-    if dtype == "auto":
-        dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
-    if config.pretrained is None:
-        return _new_backbone_compiled(config, in_channels, dtype, key)
-    # Shapes only: drawing values that are replaced at once would compile for 15 seconds.
-    backbone = nnx.eval_shape(lambda: _new_backbone(config, in_channels, dtype, key))
-    load_pretrained(backbone, pretrained_source(config.name, config.pretrained))
-    return backbone
-
-
-def image_normalization(config: BackboneConfig) -> ImageNormalization:
-    """Return the mean and deviation a backbone's images are normalised with.
-
-    `imagenet` is what the weights that are loaded were trained with, and the mean and deviation of
-    ImageNet where none are.
-
-    Raises:
-        PretrainedWeightsError: if the weights cannot be had or read.
-    """
-    if config.normalisation == "centred":
-        return ImageNormalization((0.5,), (0.5,))
-    if config.pretrained is None:
-        return IMAGENET
-    return pretrained_normalization(pretrained_source(config.name, config.pretrained))
-
-
-def _new_backbone(
-    config: BackboneConfig, in_channels: int, dtype: str, key: Key[Array, ""]
-) -> Backbone:
-    size = {"image_size": config.image_size} if config.name in _OF_ONE_IMAGE_SIZE else {}
-    return _BACKBONES[config.name](
-        in_channels=in_channels, dtype=dtype, rngs=nnx.Rngs(params=key), **size
-    )
-
-
-# One program for all initial values, compiled once for all seeds.
-_new_backbone_compiled = nnx.jit(_new_backbone, static_argnums=(0, 1, 2))
-
-
-def parameter_groups(params: dict[str, Any], middle: str) -> PyTree:
-    """Return a tree like `params` with the group name of every parameter.
-
-    The trainable weights of a circuit are `circuit`; a classical middle is `classical`, like
-    processor, projection, readout and classifier. A frozen circuit has no parameters.
-
-    Raises:
-        ValueError: for a parameter that no group covers: a bug, never a default.
-    """
-    groups: dict[str, Group] = {
-        "backbone": "backbone",
-        "processor": "classical",
-        "projection": "classical",
-        "angle_norm": "classical",
-        "middle": "circuit" if middle in CIRCUIT_MIDDLES else "classical",
-        "readout": "classical",
-        "classifier": "classical",
-        "logits": "classical",
-    }
-    unknown = sorted(set(params) - set(groups))
-    if unknown:
-        raise ValueError(f"parameters without a group: {unknown}")
-    return {
-        part: jax.tree.map(lambda _, group=groups[part]: group, subtree)
-        for part, subtree in params.items()
-    }
-
-
-def count_parameters(params: dict[str, Any], middle: str) -> dict[str, int]:
-    """Return the number of parameters per group and in `total`."""
-    labels = jax.tree.leaves(parameter_groups(params, middle))
-    sizes = [leaf.size for leaf in jax.tree.leaves(params)]
-    counts: dict[str, int] = dict.fromkeys(GROUPS, 0)
-    for label, size in zip(labels, sizes, strict=True):
-        counts[label] += int(size)
-    return {**counts, "total": sum(sizes)}

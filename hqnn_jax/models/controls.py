@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable
+import pkgutil
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,7 @@ from jaxtyping import Array, Float, Key
 from hqnn_jax.circuits import Circuit, Inputs
 from hqnn_jax.circuits.analysis.fourier import Frequencies, find_frequencies
 from hqnn_jax.circuits.simulation.components import product_state
+from hqnn_jax.config.names import MIDDLES
 from hqnn_jax.errors import CircuitError, ConfigurationError
 
 TOLERANCE = 0.10
@@ -29,7 +32,7 @@ _BISECTIONS = 30
 
 
 @dataclasses.dataclass(frozen=True)
-class _Shape:
+class _LayerSizes:
     """Linear layers of a control: optional hidden width, and which of them have a bias."""
 
     hidden: int | None
@@ -43,25 +46,86 @@ class _Shape:
         return self.hidden * (num_inputs + self.hidden_bias + num_outputs) + bias
 
 
-def _closest_shape(num_inputs: int, num_outputs: int, num_parameters: int) -> _Shape:
+def _closest_shape(num_inputs: int, num_outputs: int, num_parameters: int) -> _LayerSizes:
     """Return the shape with the closest count; of equals, the one with fewer layers."""
     largest = num_parameters // (num_inputs + num_outputs) + 2
     flags = (False, True)
-    shapes = [_Shape(None, False, bias) for bias in flags]
-    shapes += [_Shape(h, *b) for h in range(1, largest) for b in itertools.product(flags, flags)]
+    shapes = [_LayerSizes(None, False, bias) for bias in flags]
+    shapes += [
+        _LayerSizes(h, *b) for h in range(1, largest) for b in itertools.product(flags, flags)
+    ]
     return min(
         shapes, key=lambda s: abs(s.num_parameters(num_inputs, num_outputs) - num_parameters)
     )
 
 
-class MatchedLayer(nnx.Module):
+class Control(nnx.Module):
+    """A classical layer in a circuit's place; found by its line in `hqnn_jax.config.names.MIDDLES`.
+
+    Attributes:
+        saturates: whether the outputs are the tanh of the preactivations, else they are equal.
+    """
+
+    saturates: ClassVar[bool] = False
+
+    @classmethod
+    @abc.abstractmethod
+    def for_circuit(cls, circuit: Circuit, *, rngs: nnx.Rngs) -> Control:
+        """Return the control of a circuit, with initial values from `rngs.params`.
+
+        Raises:
+            ConfigurationError: if the circuit has none.
+        """
+
+    @property
+    @abc.abstractmethod
+    def last(self) -> nnx.Variable:
+        """The parameters that the initial preactivations are proportional to, shifts apart."""
+
+    @abc.abstractmethod
+    def preactivations(
+        self, features: Float[Array, "batch num_features"]
+    ) -> Float[Array, "batch num_outputs"]:
+        """Return the outputs before the tanh, if there is one."""
+
+    def __call__(
+        self, features: Float[Array, "batch num_features"]
+    ) -> Float[Array, "batch num_outputs"]:
+        """Return what is in the place of the circuit's outputs."""
+        outputs = self.preactivations(features)
+        return jnp.tanh(outputs) if self.saturates else outputs
+
+
+class LinearLayer(Control, nnx.Linear):  # type: ignore[misc] # its call has an option more
+    """A Linear layer."""
+
+    @classmethod
+    def for_circuit(cls, circuit: Circuit, *, rngs: nnx.Rngs) -> LinearLayer:
+        """Return the layer with the circuit's numbers of inputs and outputs."""
+        return cls(circuit.num_features, circuit.num_outputs, rngs=rngs)
+
+    @property
+    def last(self) -> nnx.Variable:
+        """The kernel."""
+        return self.kernel
+
+    def preactivations(
+        self, features: Float[Array, "batch num_features"]
+    ) -> Float[Array, "batch num_outputs"]:
+        """Return kernel and bias applied to the features."""
+        return nnx.Linear.__call__(self, features)
+
+
+class MatchedLayer(Control):
     """Linear (-> tanh -> Linear) -> tanh, with about as many parameters as a circuit.
 
     The final tanh gives the outputs the range of expectation values, [-1, 1]. A hidden layer is
     used only where it brings the parameter count closer (hqnn2026, arm b).
     """
 
-    def __init__(self, num_inputs: int, num_outputs: int, shape: _Shape, *, rngs: nnx.Rngs):
+    saturates = True
+
+    def __init__(self, num_inputs: int, num_outputs: int, shape: _LayerSizes, *, rngs: nnx.Rngs):
         """Build the layers of a given shape; `for_circuit` chooses the shape."""
         width = num_inputs if shape.hidden is None else shape.hidden
         self.hidden = (
@@ -97,14 +161,13 @@ class MatchedLayer(nnx.Module):
             features = jnp.tanh(self.hidden(features))
         return self.output(features)
 
-    def __call__(
-        self, features: Float[Array, "batch num_features"]
-    ) -> Float[Array, "batch num_outputs"]:
-        """Return values in [-1, 1]."""
-        return jnp.tanh(self.preactivations(features))
+    @property
+    def last(self) -> nnx.Variable:
+        """The last kernel; its bias is zero in the beginning."""
+        return self.output.kernel
 
 
-class FourierSeries(nnx.Module):
+class FourierSeries(Control):
     """Trainable real Fourier series with a circuit's frequencies, one for each output.
 
     f_o(x) = Σ θ[o, i_0, i_1, …] Π_k φ_{i_k}(x_k), where feature k has the frequencies b, 2b, …, d b
@@ -141,7 +204,12 @@ class FourierSeries(nnx.Module):
             )
         return cls(frequencies, circuit.num_outputs, rngs=rngs)
 
-    def __call__(
+    @property
+    def last(self) -> nnx.Variable:
+        """The coefficients."""
+        return self.coefficients
+
+    def preactivations(
         self, features: Float[Array, "batch num_features"]
     ) -> Float[Array, "batch num_outputs"]:
         """Sum the series. Products of the basis are stored for each half of the features only."""
@@ -187,7 +255,7 @@ def _fixed_frequencies(circuit: Circuit) -> Frequencies:
     return first
 
 
-def build_control(middle: str, circuit: Circuit, *, rngs: nnx.Rngs) -> nnx.Module:
+def build_control(middle: str, circuit: Circuit, *, rngs: nnx.Rngs) -> Control:
     """Return a classical middle whose initial outputs vary as much as the circuit's.
 
     The measure is `initial_deviation` at `reference_inputs`. The circuit's is that of the ideal
@@ -196,28 +264,22 @@ def build_control(middle: str, circuit: Circuit, *, rngs: nnx.Rngs) -> nnx.Modul
     ends in tanh and cannot reach it, by the one that comes closest.
 
     Args:
-        middle: `matched`, `fourier` or `linear`.
+        middle: name of a control in `MIDDLES`.
         circuit: with its noise, which is left out here.
+        rngs: `params` is drawn from, first for the circuit's weights.
 
     Raises:
         ConfigurationError: if the circuit has no such control.
     """
+    made_by = MIDDLES[middle].made_by
+    assert made_by is not None
     weights_key = rngs.params()
-    num_inputs, num_outputs = circuit.num_features, circuit.num_outputs
-    layer: MatchedLayer | FourierSeries | nnx.Linear
-    forward: Callable[..., Array]
-    if middle == "matched":
-        layer = MatchedLayer.for_circuit(circuit, rngs=rngs)
-        last, forward, factor = layer.output.kernel, layer.preactivations, _saturating_factor
-    elif middle == "fourier":
-        layer = FourierSeries.for_circuit(circuit, rngs=rngs)
-        last, forward, factor = layer.coefficients, layer, _linear_factor
-    else:
-        layer = nnx.Linear(num_inputs, num_outputs, rngs=rngs)
-        last, forward, factor = layer.kernel, layer, _linear_factor
+    control: Control = pkgutil.resolve_name(made_by).for_circuit(circuit, rngs=rngs)
+    preactivations = control.preactivations(reference_inputs(circuit.num_features))
     target = _circuit_deviation(circuit.with_noise(None), weights_key)
-    last[...] = last[...] * factor(forward(reference_inputs(num_inputs)), target)
-    return layer
+    factor = _saturating_factor if control.saturates else _linear_factor
+    control.last[...] = control.last[...] * factor(preactivations, target)
+    return control
 
 
 def reference_inputs(num_features: int) -> Float[Array, "256 num_features"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable
 
 from flax import nnx
@@ -18,9 +19,8 @@ from hqnn_jax.circuits import (
     amplitude_damping,
     depolarizing,
 )
-from hqnn_jax.circuits.variants import product_of_rotations, without_entanglement
 from hqnn_jax.config import CircuitConfig, ModelConfig
-from hqnn_jax.config.model import CIRCUIT_MIDDLES
+from hqnn_jax.config.names import MIDDLES
 from hqnn_jax.config.noise import NoiseConfig
 from hqnn_jax.errors import CircuitError, ConfigurationError, HardwareError
 from hqnn_jax.models.controls import build_control
@@ -90,16 +90,17 @@ def build_middle(
         ConfigurationError: if the circuit has no such variant or control; with the noise of a
             device, also as `build_middle_circuit`.
     """
-    if config.middle == "none":
+    record = MIDDLES[config.middle]
+    if record.kind == "nothing":
         return None
-    if config.middle not in CIRCUIT_MIDDLES:
+    if record.kind == "control":
         return build_control(config.middle, circuit, rngs=rngs)
     return QuantumLayer(
         _evaluated(config, circuit),
         config.circuit.engine,
         rngs=rngs,
         shots=shots,
-        frozen=config.middle == "frozen",
+        frozen=not record.trained,
     )
 
 
@@ -113,7 +114,7 @@ def build_middle_circuit(config: ModelConfig) -> Circuit | None:
         ConfigurationError: as `build_circuit` and `build_middle`, and where Qiskit is missing.
         HardwareError: for a device that cannot be had, or on which the circuit does not fit.
     """
-    if config.middle not in CIRCUIT_MIDDLES:
+    if MIDDLES[config.middle].kind != "circuit":
         return None
     return _evaluated(config, build_circuit(config.circuit))
 
@@ -124,7 +125,7 @@ def _evaluated(config: ModelConfig, circuit: Circuit) -> Circuit:
         return _variant(config.middle, circuit)
     # Nothing that makes no difference to the gates, so that they are compiled once.
     sized = config.circuit.model_copy(update={"growth": None, "engine": "auto"})
-    middle = "quantum" if config.middle == "frozen" else config.middle
+    middle = config.middle if MIDDLES[config.middle].made_by else "quantum"
     return _on_device(middle, sized)
 
 
@@ -152,12 +153,14 @@ def _on_device(middle: str, config: CircuitConfig) -> Circuit:
 
 
 def _variant(middle: str, circuit: Circuit) -> Circuit:
+    made_by = MIDDLES[middle].made_by
+    if made_by is None:
+        return circuit
     try:
-        if middle == "unentangled":
-            return without_entanglement(circuit)
-        return product_of_rotations(circuit) if middle == "product" else circuit
+        variant: Circuit = pkgutil.resolve_name(made_by)(circuit)
     except CircuitError as error:
         raise ConfigurationError(f"model.middle '{middle}': {error}") from error
+    return variant
 
 
 def build_circuit(config: CircuitConfig) -> Circuit:

@@ -18,7 +18,7 @@ from hqnn_jax.config import PRETRAINED_NAMES, BackboneConfig, Config
 from hqnn_jax.config.loading import load_config
 from hqnn_jax.errors import PretrainedWeightsError, RunFolderError
 from hqnn_jax.files import read_json
-from hqnn_jax.models.classifier import Variables
+from hqnn_jax.models.pure import Variables
 from hqnn_jax.runs.folder import RunFolder
 from hqnn_jax.text import one_line
 from hqnn_jax.training.checkpoints import Checkpoints, changed_leaves

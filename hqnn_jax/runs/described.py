@@ -9,7 +9,7 @@ import jax
 from flax import nnx
 
 from hqnn_jax.config import Config, DatasetConfig, MlpConfig, ModelConfig
-from hqnn_jax.config.model import CIRCUIT_MIDDLES
+from hqnn_jax.config.names import CIRCUIT_MIDDLES, MIDDLES
 from hqnn_jax.config.training import AugmentationConfig
 from hqnn_jax.models.controls import MatchedLayer
 from hqnn_jax.models.middles import build_circuit
@@ -17,7 +17,7 @@ from hqnn_jax.reporting.document import Table
 from hqnn_jax.text import plural
 
 ARROW = " → "
-_TRAINED_CIRCUITS = tuple(name for name in CIRCUIT_MIDDLES if name != "frozen")
+_TRAINED_CIRCUITS = tuple(name for name in CIRCUIT_MIDDLES if MIDDLES[name].trained)
 
 
 def describe_data(dataset: DatasetConfig) -> str:

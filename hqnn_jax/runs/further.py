@@ -22,7 +22,7 @@ from hqnn_jax.evaluation.cross_dataset import (
 )
 from hqnn_jax.evaluation.interpretability import choose_images, cut_at_maps, explain
 from hqnn_jax.files import write_arrays
-from hqnn_jax.models.classifier import Model, Variables
+from hqnn_jax.models.pure import Model, Variables
 from hqnn_jax.progress import Progress
 from hqnn_jax.runs.folder import RunFolder
 from hqnn_jax.runs.setup import Study

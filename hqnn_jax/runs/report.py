@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hqnn_jax.config import ModelConfig
+from hqnn_jax.config.names import MIDDLES
 from hqnn_jax.errors import RunFolderError
 from hqnn_jax.evaluation.metrics import BOOTSTRAP, SCALAR_METRICS
 from hqnn_jax.evaluation.published import SPLITS, Published
@@ -109,16 +110,7 @@ def describe_model(model: ModelConfig) -> dict[str, str]:
     """Return what tables say of a model: its backbone and its middle."""
     circuit = model.circuit
     size = f"{circuit.name}, {circuit.num_qubits} qubits, {circuit.num_layers} layers"
-    middle = {
-        "quantum": f"circuit {size}",
-        "frozen": f"circuit {size}, random and not trained",
-        "unentangled": f"circuit {size}, without entangling gates",
-        "product": f"one rotation per qubit in place of the circuit {size}",
-        "matched": "matched classical layer",
-        "fourier": f"Fourier series with the frequencies of the circuit {size}",
-        "linear": "linear layer",
-        "none": "no middle layer",
-    }[model.middle]
+    middle = MIDDLES[model.middle].description.format(circuit=size)
     backbone = f"{model.backbone.name} at {model.backbone.image_size} px"
     if model.backbone.frozen:
         backbone += ", frozen"

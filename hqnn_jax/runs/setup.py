@@ -12,20 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key
 
+from hqnn_jax.backbones.build import build_backbone
 from hqnn_jax.config import BackboneConfig, Config, ModelConfig
 from hqnn_jax.data.dataset import SPLIT_NAMES, ImageDataset, Split, class_weights
 from hqnn_jax.data.loading import load_dataset
 from hqnn_jax.data.records import Images, RecordImages
 from hqnn_jax.data.selection import noisy_labels, training_rows
 from hqnn_jax.errors import ConfigurationError
-from hqnn_jax.models.classifier import (
-    HybridClassifier,
-    Model,
-    Variables,
-    build_backbone,
-    count_parameters,
-    parameter_groups,
-)
+from hqnn_jax.models.classifier import HybridClassifier
+from hqnn_jax.models.groups import count_parameters, parameter_groups
+from hqnn_jax.models.pure import Model, Variables
 from hqnn_jax.progress import Progress
 from hqnn_jax.runs.backbone import (
     check_trained_backbone,

@@ -13,7 +13,7 @@ from jaxtyping import Float32, UInt8
 from hqnn_jax.config import BackboneConfig
 from hqnn_jax.data.records import Images, RecordImages, chunks
 from hqnn_jax.files import cache_dir, read_cached, write_cached
-from hqnn_jax.models.classifier import Model, Variables
+from hqnn_jax.models.pure import Model, Variables
 from hqnn_jax.progress import Progress
 from hqnn_jax.training.prediction import Predictor
 from hqnn_jax.training.step import Preprocessing

@@ -22,8 +22,9 @@ from hqnn_jax.circuits.engines import statevector
 from hqnn_jax.config import Config
 from hqnn_jax.config.training import InsightName
 from hqnn_jax.errors import CircuitError, ConfigurationError
-from hqnn_jax.models.classifier import GROUPS, Model, Variables, parameter_groups
+from hqnn_jax.models.groups import GROUPS, parameter_groups
 from hqnn_jax.models.middles import build_middle_circuit
+from hqnn_jax.models.pure import Model, Variables
 from hqnn_jax.training.state import TrainState, initial_state
 from hqnn_jax.training.step import Examples, Task
 

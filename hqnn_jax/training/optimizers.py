@@ -9,7 +9,7 @@ from jaxtyping import PyTree
 
 from hqnn_jax.config import TrainingConfig
 from hqnn_jax.errors import ConfigurationError
-from hqnn_jax.models.classifier import GROUPS, Group
+from hqnn_jax.models.groups import GROUPS, Group
 
 
 def make_schedule(config: TrainingConfig, steps_per_epoch: int) -> optax.Schedule:

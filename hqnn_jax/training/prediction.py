@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Key, Shaped
 
 from hqnn_jax.data.records import RecordImages
-from hqnn_jax.models.classifier import Variables
+from hqnn_jax.models.pure import Variables
 
 
 def dihedral_views(

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Bool
 
 from hqnn_jax.errors import TrainingError
-from hqnn_jax.models.classifier import Variables
+from hqnn_jax.models.pure import Variables
 from hqnn_jax.progress import Progress
 from hqnn_jax.training.checkpoints import rank
 from hqnn_jax.training.insights import Insights

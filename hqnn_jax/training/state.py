@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from hqnn_jax.models.classifier import Variables
+from hqnn_jax.models.pure import Variables
 
 
 class RunningMetrics(NamedTuple):

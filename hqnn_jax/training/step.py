@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, Shaped
 
+from hqnn_jax.backbones.build import image_normalization
 from hqnn_jax.backbones.checkpoint_layout import ImageNormalization
 from hqnn_jax.config import AugmentationConfig, BackboneConfig, TrainingConfig
 from hqnn_jax.data import augmentation
-from hqnn_jax.models.classifier import Model, Variables, image_normalization
+from hqnn_jax.models.pure import Model, Variables
 from hqnn_jax.training.contrastive import supervised_contrastive
 from hqnn_jax.training.state import RunningMetrics, TrainState
 
@@ -41,7 +42,7 @@ class Preprocessing:
 
     @classmethod
     def for_backbone(cls, config: BackboneConfig, in_channels: int) -> Preprocessing:
-        """Return the preprocessing a backbone asks for; see `models.image_normalization`."""
+        """Return the preprocessing a backbone asks for; see `image_normalization`."""
         return cls(config.image_size, in_channels, image_normalization(config))
 
     def __call__(

@@ -15,7 +15,9 @@ from hqnn_jax.backbones.resnet import ResNet
 from hqnn_jax.backbones.vgg import VGG16
 from hqnn_jax.config import ModelConfig
 from hqnn_jax.errors import ConfigurationError
-from hqnn_jax.models.classifier import HybridClassifier, Model, count_parameters, parameter_groups
+from hqnn_jax.models.classifier import HybridClassifier
+from hqnn_jax.models.groups import count_parameters, parameter_groups
+from hqnn_jax.models.pure import Model
 
 
 def parameter_count(module):

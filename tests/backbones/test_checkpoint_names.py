@@ -14,7 +14,6 @@ from safetensors.numpy import load_file, save_file
 
 from hqnn_jax.backbones import vgg
 from hqnn_jax.backbones.checkpoint_layout import CAFFE, IMAGENET
-from hqnn_jax.backbones.checkpoint_names import LAYOUTS
 from hqnn_jax.backbones.efficientnet import EfficientNetB0
 from hqnn_jax.backbones.pretrained import load_pretrained
 from hqnn_jax.backbones.resnet import ResNet
@@ -32,7 +31,7 @@ def abstract(architecture, **options):
 
 def tensors_of(module, publisher):
     """Shapes by name that the publisher's files must have for `module`."""
-    layout = LAYOUTS[type(module)][publisher]
+    layout = module.layouts[publisher]
     shapes = {}
     for path, variable in nnx.iter_graph(module):
         if isinstance(variable, nnx.Param | nnx.BatchStat):
@@ -234,7 +233,7 @@ RESNET50 = {variant: abstract(ResNet, depth=50, variant=variant) for variant in 
     ],
 )
 def test_weights_with_strides_elsewhere_are_refused(variant, architecture, refused):
-    refusal = LAYOUTS[ResNet][0].adapt(RESNET50[variant], architecture)
+    refusal = ResNet.layouts[0].adapt(RESNET50[variant], architecture)
     if refused is None:
         assert refusal is None
     else:

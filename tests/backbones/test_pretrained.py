@@ -11,20 +11,19 @@ from flax import nnx
 from safetensors.numpy import save_file
 
 from hqnn_jax.backbones import pretrained
+from hqnn_jax.backbones.build import build_backbone
 from hqnn_jax.backbones.checkpoint_layout import CAFFE, IMAGENET, ImageNormalization
-from hqnn_jax.backbones.checkpoint_names import LAYOUTS
 from hqnn_jax.backbones.cnn import FiveLayerCNN
 from hqnn_jax.backbones.efficientnet import EfficientNetB0
 from hqnn_jax.backbones.pretrained import (
-    HUB_REPOSITORIES,
     load_pretrained,
     pretrained_normalization,
     pretrained_source,
 )
 from hqnn_jax.backbones.resnet import ResNet
 from hqnn_jax.config import PRETRAINED_NAMES, BackboneConfig
+from hqnn_jax.config.names import BACKBONES
 from hqnn_jax.errors import PretrainedWeightsError
-from hqnn_jax.models.classifier import build_backbone
 from hqnn_jax.training.step import Preprocessing
 
 NETWORKS = {
@@ -56,7 +55,7 @@ def variables(module):
 
 def timm_name(path):
     """What timm calls the variable of EfficientNetB0 at `path`."""
-    (name,) = LAYOUTS[EfficientNetB0][0].source(path, (1,)).shapes
+    (name,) = EfficientNetB0.layouts[0].source(path, (1,)).shapes
     return name
 
 
@@ -333,7 +332,8 @@ def test_names_of_nobody_have_no_normalization(tmp_path):
 
 
 def test_hub_has_every_pretrained_backbone_but_one():
-    assert {*HUB_REPOSITORIES, "resnet50_v1"} == set(PRETRAINED_NAMES)
+    on_hub = {name for name, record in BACKBONES.items() if record.hub is not None}
+    assert on_hub | {"resnet50_v1"} == set(PRETRAINED_NAMES)
     assert pretrained_source("resnet18", "hub") == "timm/resnet18.tv_in1k"
     assert pretrained_source("resnet18", "owner/name") == "owner/name"
     with pytest.raises(PretrainedWeightsError, match=r"hub has no weights of resnet50_v1.*\.h5"):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hqnn_jax.backbones.build import build_backbone
 from hqnn_jax.config import BACKBONE_NAMES, BackboneConfig, ModelConfig
 from hqnn_jax.evaluation import interpretability
 from hqnn_jax.evaluation.interpretability import (
@@ -15,7 +16,8 @@ from hqnn_jax.evaluation.interpretability import (
     integrated_gradients,
     mean_colour,
 )
-from hqnn_jax.models.classifier import HybridClassifier, Model, build_backbone
+from hqnn_jax.models.classifier import HybridClassifier
+from hqnn_jax.models.pure import Model
 
 # The sizes at which each network leaves maps of more than one position, and the slow to compile.
 SIZES = {"compact": 20, "five_layer_cnn": 20, "lean_cnn": 32, "lean_hybrid": 32}

@@ -20,8 +20,9 @@ from hqnn_jax.errors import HardwareError
 from hqnn_jax.hardware.backends import open_backend
 from hqnn_jax.hardware.compilation import compile_for, noisy_circuit
 from hqnn_jax.hardware.execution import estimate
-from hqnn_jax.models.classifier import HybridClassifier, Model
+from hqnn_jax.models.classifier import HybridClassifier
 from hqnn_jax.models.middles import build_circuit, build_middle_circuit
+from hqnn_jax.models.pure import Model
 from hqnn_jax.progress import Progress
 from hqnn_jax.runs.folder import RunFolder
 from hqnn_jax.runs.run import chosen_state, train

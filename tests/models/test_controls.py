@@ -10,25 +10,25 @@ from flax import nnx
 from hqnn_jax.backbones.checkpoint_layout import ImageNormalization
 from hqnn_jax.circuits import Circuit, NoiseModel, ReadoutError, analysis, compose, radhi2025
 from hqnn_jax.circuits.noise.channels import amplitude_damping, depolarizing
-from hqnn_jax.config import CircuitConfig, ModelConfig, TrainingConfig
-from hqnn_jax.config.model import CIRCUIT_MIDDLES, MIDDLE_NAMES
+from hqnn_jax.config import (
+    CIRCUIT_MIDDLES,
+    MIDDLE_NAMES,
+    CircuitConfig,
+    ModelConfig,
+    TrainingConfig,
+)
 from hqnn_jax.config.noise import NoiseConfig
 from hqnn_jax.errors import CircuitError, ConfigurationError
-from hqnn_jax.models.classifier import (
-    HybridClassifier,
-    Model,
-    Variables,
-    build_circuit,
-    count_parameters,
-    parameter_groups,
-)
+from hqnn_jax.models.classifier import HybridClassifier
 from hqnn_jax.models.controls import (
     FourierSeries,
     build_control,
     initial_deviation,
     reference_inputs,
 )
-from hqnn_jax.models.middles import build_middle_circuit, noise_model
+from hqnn_jax.models.groups import count_parameters, parameter_groups
+from hqnn_jax.models.middles import build_circuit, build_middle_circuit, noise_model
+from hqnn_jax.models.pure import Model, Variables
 from hqnn_jax.training.optimizers import make_optimizer, make_plateau, make_schedule
 from hqnn_jax.training.state import initial_state
 from hqnn_jax.training.step import Examples, Preprocessing, Task

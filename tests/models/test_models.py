@@ -6,19 +6,16 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from hqnn_jax.backbones.build import build_backbone
 from hqnn_jax.circuits import CIRCUITS
 from hqnn_jax.config import BACKBONE_NAMES, BackboneConfig, CircuitConfig, ModelConfig
 from hqnn_jax.config.loading import load_config
 from hqnn_jax.errors import ConfigurationError
-from hqnn_jax.models.classifier import (
-    HybridClassifier,
-    Model,
-    build_backbone,
-    build_circuit,
-    count_parameters,
-    parameter_groups,
-)
+from hqnn_jax.models.classifier import HybridClassifier
 from hqnn_jax.models.controls import MatchedLayer
+from hqnn_jax.models.groups import count_parameters, parameter_groups
+from hqnn_jax.models.middles import build_circuit
+from hqnn_jax.models.pure import Model
 from tests.test_config import CONFIGS
 
 FEATURES = np.random.default_rng(3).normal(size=(7, 9)).astype(np.float32)

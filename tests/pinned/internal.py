@@ -4,10 +4,12 @@ import hqnn_jax.data.folder_set
 import hqnn_jax.data.medmnist  # noqa: F401 - its builder is found among TFDS' subclasses
 from hqnn_jax.ablation.file import load_ablation
 from hqnn_jax.ablation.plan import Plan
+from hqnn_jax.backbones.build import build_backbone
 from hqnn_jax.circuits.sampling.trajectories import build as trajectories
 from hqnn_jax.config import BACKBONE_NAMES, MIDDLE_NAMES
 from hqnn_jax.config.model import BackboneConfig, ModelConfig
-from hqnn_jax.models.classifier import HybridClassifier, Model, build_backbone
+from hqnn_jax.models.classifier import HybridClassifier
+from hqnn_jax.models.pure import Model
 
 __all__ = [
     "BACKBONE_NAMES",

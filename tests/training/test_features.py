@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hqnn_jax.backbones.build import build_backbone
 from hqnn_jax.config import BackboneConfig
 from hqnn_jax.files import write_cached
-from hqnn_jax.models.classifier import Model, build_backbone
+from hqnn_jax.models.pure import Model
 from hqnn_jax.progress import Progress
 from hqnn_jax.training.features import backbone_features
 from hqnn_jax.training.step import Preprocessing

@@ -10,7 +10,7 @@ import yaml
 
 import hqnn_jax.runs.run
 from hqnn_jax.config import CircuitConfig, Config
-from hqnn_jax.models.classifier import build_circuit
+from hqnn_jax.models.middles import build_circuit
 from hqnn_jax.progress import Progress
 from hqnn_jax.runs.folder import RunFolder
 from hqnn_jax.runs.setup import Study

@@ -16,8 +16,10 @@ from hqnn_jax.backbones.checkpoint_layout import ImageNormalization
 from hqnn_jax.circuits import Circuit, analysis
 from hqnn_jax.config import Config
 from hqnn_jax.errors import ConfigurationError
-from hqnn_jax.models.classifier import HybridClassifier, Model, Variables, parameter_groups
+from hqnn_jax.models.classifier import HybridClassifier
+from hqnn_jax.models.groups import parameter_groups
 from hqnn_jax.models.middles import build_circuit
+from hqnn_jax.models.pure import Model, Variables
 from hqnn_jax.training import insights as module
 from hqnn_jax.training.insights import Insights
 from hqnn_jax.training.optimizers import make_optimizer, make_plateau, make_schedule

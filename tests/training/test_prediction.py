@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hqnn_jax.models.classifier import Variables
+from hqnn_jax.models.pure import Variables
 from hqnn_jax.training.prediction import Predictor, averaged_over_views, dihedral_views
 
 WEIGHTS = jnp.asarray(np.random.default_rng(0).normal(size=(4 * 4 * 3, 5)), jnp.float32)

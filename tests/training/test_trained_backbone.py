@@ -11,10 +11,12 @@ import pytest
 import yaml
 
 import hqnn_jax.runs.run
+from hqnn_jax.backbones.build import build_backbone
 from hqnn_jax.config import BackboneConfig, Config
 from hqnn_jax.errors import PretrainedWeightsError, RunFolderError
 from hqnn_jax.files import write_json
-from hqnn_jax.models.classifier import HybridClassifier, Model, Variables, build_backbone
+from hqnn_jax.models.classifier import HybridClassifier
+from hqnn_jax.models.pure import Model, Variables
 from hqnn_jax.progress import Progress
 from hqnn_jax.runs.backbone import origin_config, trained_backbone, with_backbone
 from hqnn_jax.runs.folder import RunFolder
