@@ -41,7 +41,7 @@ def composed() -> Iterator[tuple[str, Circuit]]:
             "ansatz": ansatz,
             "embedding": embedding or "angle_z",
             "measurement": measurement or "z",
-            "reuploading": bool(number % 2),
+            "reuploading": bool(number % 2) and ansatz not in ("tree", "qcnn"),
         }
         try:
             circuit = circuits.compose(4, 2, **chosen, entanglement=entanglement)

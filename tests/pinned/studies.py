@@ -49,12 +49,12 @@ _OTHER_SETTINGS = {
         "training.label_noise=0.1",
         "training.images_per_class=4",
         "model.feature_scaling=tanh",
+        "evaluation.test_time_augmentation=dihedral",
         "seeds=1",
     ),
     "shots and noise": (
         "evaluation.shots=64",
         "evaluation.noise={one_qubit: 0.01, two_qubit: 0.02, readout: 0.03}",
-        "evaluation.test_time_augmentation=dihedral",
         "model.backbone.frozen=true",
         "training.augmentation={}",
         "seeds=1",
