@@ -4,9 +4,9 @@
 `hqnn_jax`: names as general as these would hide, or be hidden by, a user's own.
 """
 
-from setuptools import find_namespace_packages, find_packages, setup
+from setuptools import find_packages, setup
 
-INSIDE = ("experiments", "benchmarks")
+INSIDE = ("experiments", "benchmarks", "configs")
 
 setup(
     packages=[
@@ -16,7 +16,6 @@ setup(
             for folder in INSIDE
             for name in find_packages(include=[folder, f"{folder}.*"])
         ),
-        *(f"hqnn_jax.{name}" for name in find_namespace_packages(include=["configs", "configs.*"])),
     ],
-    package_dir={f"hqnn_jax.{name}": name for name in (*INSIDE, "configs")},
+    package_dir={f"hqnn_jax.{name}": name for name in INSIDE},
 )

@@ -1,4 +1,4 @@
-"""A benchmark from options to files: what `python -m experiment bench` runs."""
+"""A benchmark from options to files."""
 
 from __future__ import annotations
 
@@ -6,42 +6,22 @@ import dataclasses
 import datetime
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hqnn_jax.benchmarks import rows as row_lists
-from hqnn_jax.benchmarks.contenders import DEFAULT_ENGINES, PEERS, check_names
 from hqnn_jax.benchmarks.machine import short_name
+from hqnn_jax.benchmarks.options import Options
 from hqnn_jax.benchmarks.plots import figure
-from hqnn_jax.benchmarks.simulators import Contender, Settings, machine, measure
+from hqnn_jax.benchmarks.rows import select_rows
+from hqnn_jax.benchmarks.simulators import Contender, machine, measure
 from hqnn_jax.benchmarks.summary import compare, table
-from hqnn_jax.errors import ConfigurationError, RunFolderError
 from hqnn_jax.files import write_atomically
 
 SCHEMA = 1
 RESULTS = Path(__file__).resolve().parent / "results"
 # An engine that ends so is a bug or a missing capacity, not a property of the circuit.
 _FAILURES = ("disagrees", "crashed", "failed")
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """What to measure: names as in `rows.py` and `contenders.py`, all by default.
-
-    `floor` measures the machine's best rates too, which an accelerator always gets; `out` is the
-    JSON file, by default a new one in benchmarks/results; the figure lies beside it.
-    """
-
-    circuits: tuple[str, ...] = ()
-    batches: tuple[int, ...] = ()
-    engines: tuple[str, ...] = DEFAULT_ENGINES
-    peers: tuple[str, ...] = PEERS
-    quick: bool = False
-    grid: bool = False
-    floor: bool = False
-    out: Path | None = None
-    settings: Settings = dataclasses.field(default_factory=Settings)
 
 
 def run(
@@ -60,17 +40,17 @@ def run(
         ConfigurationError: a name or a batch size is wrong.
         RunFolderError: the output exists or cannot be written.
     """
-    check_names(options.engines, options.peers)
-    selection = (options.circuits, options.batches)
-    row_lists.select_rows(*selection)
-    if options.out is not None:
-        _check_new(options.out)
+    options.check()
     described = machine(rates=options.floor)
     accelerated = described["accelerator"] is not None
     if accelerated and not options.floor:
         described = machine(rates=True)
-    rows = row_lists.select_rows(
-        *selection, quick=options.quick, grid=options.grid, accelerator=accelerated
+    rows = select_rows(
+        options.circuits,
+        options.batches,
+        quick=options.quick,
+        grid=options.grid,
+        accelerator=accelerated,
     )
     document = _document(described, options)
     path = options.out or _new_path(described, document["date"])
@@ -120,40 +100,8 @@ def _new_path(described: dict[str, Any], date: str) -> Path:
     return path
 
 
-def _check_new(path: Path) -> None:
-    for file in (path, path.with_suffix(".png")):
-        if file.exists():
-            raise RunFolderError(f"{file}: exists and is not overwritten; choose another --out")
-    if path.suffix != ".json":
-        raise RunFolderError(f"{path}: expected a name that ends in .json")
-    if not path.parent.is_dir():
-        raise RunFolderError(f"{path}: the folder {path.parent} does not exist; create it first")
-
-
 def _write(path: Path, document: dict[str, Any]) -> None:
     write_atomically(path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
     image = io.BytesIO()
     figure(document).savefig(image, format="png", dpi=120, metadata={"Software": None})
     write_atomically(path.with_suffix(".png"), image.getvalue())
-
-
-def split(text: str | None, default: Sequence[str] = ()) -> tuple[str, ...]:
-    """The names in a comma-separated option; `none` for none at all."""
-    if text is None:
-        return tuple(default)
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    return () if names == ("none",) else names
-
-
-def parse_batches(text: str | None) -> tuple[int, ...]:
-    """The batch sizes in a comma-separated option.
-
-    Raises:
-        ConfigurationError: one of them is no whole number.
-    """
-    try:
-        return tuple(int(size) for size in split(text))
-    except ValueError:
-        raise ConfigurationError(
-            f"--batch {text}: expected whole numbers, for example 32,1024"
-        ) from None

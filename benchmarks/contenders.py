@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from hqnn_jax.circuits import ENGINES, Circuit
+from hqnn_jax.config import ENGINE_NAMES
 from hqnn_jax.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from hqnn_jax.circuits import Circuit
 
 Evaluate = Callable[[Any, Any], Any]
 """`evaluate(weights[weights_shape], features[batch, num_features]) -> [batch, num_outputs]`, a
 function that `jax.jit` and `jax.grad` accept."""
 
 
+@runtime_checkable
 class EagerSimulator(Protocol):
     """A simulator outside JAX: holds the inputs, and returns when the results are there."""
 
@@ -29,10 +33,10 @@ class EagerSimulator(Protocol):
         """Outputs, and the gradient of sum(cotangents * outputs) in weights and in features."""
 
 
-Build = Callable[[Circuit], Evaluate | EagerSimulator]
+Build = Callable[["Circuit"], Evaluate | EagerSimulator]
 
 # `pennylane` is left out: it is the peer pennylane_vmap under another name.
-DEFAULT_ENGINES = tuple(name for name in ENGINES if name != "pennylane")
+DEFAULT_ENGINES = tuple(name for name in ENGINE_NAMES if name != "pennylane")
 # What each peer imports, so that the import is not counted as its building.
 _IMPORTS = {
     "pennylane_vmap": (),
@@ -74,8 +78,8 @@ def builder(kind: str, name: str) -> Build:
 def check_names(engines: tuple[str, ...], peers: tuple[str, ...]) -> None:
     """Raise ConfigurationError for a name that is neither known nor `package.module:function`."""
     for name in engines:
-        if name not in ENGINES:
-            raise ConfigurationError(f"engine '{name}': expected one of {', '.join(ENGINES)}")
+        if name not in ENGINE_NAMES:
+            raise ConfigurationError(f"engine '{name}': expected one of {', '.join(ENGINE_NAMES)}")
     for name in peers:
         if name not in PEERS and ":" not in name:
             raise ConfigurationError(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from hqnn_jax.circuits import CIRCUITS, Circuit
+from hqnn_jax.config import CIRCUIT_NAMES
 from hqnn_jax.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from hqnn_jax.circuits import Circuit
 
 _SHORT = {"sel": "strongly_entangling"}
 _SMALL = ("radhi2025", "sel4x3", "sel8x3")
@@ -50,22 +54,24 @@ def make_circuit(name: str) -> Circuit:
     Raises:
         ConfigurationError: there is no such circuit.
     """
-    factory, sizes = _factory(name)
-    return factory(**sizes)
+    from hqnn_jax.circuits import CIRCUITS
+
+    base, sizes = _parsed(name)
+    return CIRCUITS[base](**sizes)
 
 
-def _factory(name: str) -> tuple[Callable[..., Circuit], dict[str, int]]:
+def _parsed(name: str) -> tuple[str, dict[str, int]]:
     match = re.fullmatch(r"(.+?)-?(\d+)x(\d+)", name)
     base = match[1] if match else name
-    factory = CIRCUITS.get(_SHORT.get(base, base))
-    if factory is None:
-        known = ", ".join([*CIRCUITS, *_SHORT])
+    base = _SHORT.get(base, base)
+    if base not in CIRCUIT_NAMES:
+        known = ", ".join([*CIRCUIT_NAMES, *_SHORT])
         raise ConfigurationError(
             f"circuit '{name}': expected NAME or NAME-QUBITSxLAYERS (for example sel12x3) with a "
             f"name of {known}"
         )
     sizes = {} if match is None else {"num_qubits": int(match[2]), "num_layers": int(match[3])}
-    return factory, sizes
+    return base, sizes
 
 
 def select_rows(
@@ -97,7 +103,7 @@ def select_rows(
         rows = _grid() if grid else list(DEFAULT_ROWS)
         rows += ACCELERATOR_ROWS if accelerator else ()
     for name in dict.fromkeys(row.circuit for row in rows):
-        _factory(name)
+        _parsed(name)
     return rows
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from hqnn_jax.benchmarks.measure import GRADIENT, VALUE
+from hqnn_jax.benchmarks.options import Settings
 from hqnn_jax.benchmarks.processes import WorkerProcess
 from hqnn_jax.benchmarks.reference import Results, disagreement
 from hqnn_jax.benchmarks.rows import Row
@@ -25,21 +26,6 @@ _OPENING_LIMIT = 300.0  # seconds to import packages, which is nobody's measurem
 _REFERENCE_LIMIT = 1800.0
 
 Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How long to measure.
-
-    Attributes:
-        rounds: turns of each contender.
-        turn_seconds: least time of one turn, in calls of one quantity.
-        limit_seconds: for each answer of a contender, and for all its turns on a row together.
-    """
-
-    rounds: int = 9
-    turn_seconds: float = 0.05
-    limit_seconds: float = 120.0
 
 
 @dataclass(frozen=True)

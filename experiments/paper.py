@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from hqnn_jax.config import PAPER_NAMES, Config
+from hqnn_jax.config import Config
+from hqnn_jax.config.evaluation import require_paper
 from hqnn_jax.config.loading import first_difference, load_config
+from hqnn_jax.config.shipped import CONFIGS
 from hqnn_jax.errors import (
     ConfigurationError,
     DataError,
@@ -25,8 +27,6 @@ from hqnn_jax.runs.folder import RunFolder
 from hqnn_jax.runs.run import train
 from hqnn_jax.runs.summary import write_run_report
 from hqnn_jax.training.loop import Interrupted
-
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 SMALL = (
     "dataset.name=synthetic_cells",
@@ -90,8 +90,7 @@ def paper_module(name: str) -> ModuleType:
     Raises:
         ConfigurationError: for a name that is not one of the five.
     """
-    if name not in PAPER_NAMES:
-        raise ConfigurationError(f"paper {name!r}: expected one of: {', '.join(PAPER_NAMES)}")
+    require_paper(name)
     return importlib.import_module(f"hqnn_jax.experiments.{name}")
 
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from hqnn_jax.config import Config
 from hqnn_jax.config.loading import load_config
+from hqnn_jax.config.shipped import CONFIGS
 from hqnn_jax.evaluation.published import SPLITS, Published, Task
-from hqnn_jax.experiments.paper import CONFIGS, Arm, Request, Runs, is_synthetic, run_arms
+from hqnn_jax.experiments.paper import Arm, Request, Runs, is_synthetic, run_arms
 from hqnn_jax.experiments.tables import (
     mean_and_deviation,
     mismatch,

@@ -24,10 +24,13 @@ from hqnn_jax.ablation.report import describe
 from hqnn_jax.backbones.efficientnet import EfficientNetB0
 from hqnn_jax.backbones.pretrained import load_pretrained
 from hqnn_jax.config import Config
+from hqnn_jax.config.hardware import HardwareConfig
+from hqnn_jax.config.loading import load_section
 from hqnn_jax.errors import HqnnError
 from hqnn_jax.experiments import hardware, paper
 from hqnn_jax.experiments.aml2026 import study as aml2026
 from hqnn_jax.files import write_json
+from hqnn_jax.progress import Progress
 from hqnn_jax.reporting import plots
 from hqnn_jax.runs import run as runs_module
 from hqnn_jax.runs.setup import Study, check_model
@@ -286,9 +289,8 @@ def on_backend(finished, place) -> Scene:
     folder.mkdir()
     config = folder / "settings.yaml"
     config.write_text(HARDWARE)
-    request = hardware.Request(finished, config)
-    settings_, _ = request.settings(resume=False)
-    models = hardware.load_models(request, settings_, hardware.Progress(terminal=False))
+    settings_ = load_section(config, [], HardwareConfig)
+    models = hardware.load_models(finished, settings_, Progress(terminal=False))
     stubs = [*light_figures(), (hardware, "load_models", lambda *_: models)]
     command = ("hardware", finished, "--config", config, "--out", folder / "out")
     done(*command, stubs=stubs)
@@ -314,7 +316,7 @@ def table(place) -> Scene:
 
 def loading(config: Config, *_: object, **__: object) -> None:
     """Load the dataset and the backbone's features in the place of training."""
-    Study.load(config, hardware.Progress(terminal=False))
+    Study.load(config, Progress(terminal=False))
     not_begun()
 
 

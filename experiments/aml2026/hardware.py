@@ -154,10 +154,8 @@ class _FinishedRun:
                     f"{file}: {cell['arm']} has not one result per seed; run the same `paper "
                     "aml2026` command again, which writes it anew"
                 )
-        if data_dir is not None:
-            dataset = config.dataset.model_copy(update={"data_dir": data_dir})
-            config = config.model_copy(update={"dataset": dataset})
-        return cls(folder, config, results["cells"])
+        moved = {"dataset": config.dataset.with_data_in(data_dir)}
+        return cls(folder, config.model_copy(update=moved), results["cells"])
 
     def cell(self, arm: str, size: int | None) -> Mapping[str, Any]:
         """The results of an arm with a circuit at one size, the largest if None."""

@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from hqnn_jax.config import Config, DatasetConfig
 from hqnn_jax.config.base import Section, known
 from hqnn_jax.config.loading import load_section
+from hqnn_jax.config.shipped import CONFIGS
 from hqnn_jax.data.loading import load_pool
 from hqnn_jax.data.pool import ImagePool
 from hqnn_jax.errors import ConfigurationError, RunFolderError
@@ -38,7 +39,7 @@ from hqnn_jax.experiments.aml2026.data import (
     sampled_data,
 )
 from hqnn_jax.experiments.aml2026.report import sections
-from hqnn_jax.experiments.paper import CONFIGS, Request
+from hqnn_jax.experiments.paper import Request
 from hqnn_jax.files import locked, read_json, write_atomically
 from hqnn_jax.progress import Progress
 from hqnn_jax.reporting.document import Document

@@ -20,7 +20,6 @@ from hqnn_jax.config import Config
 from hqnn_jax.config.ablation import AblationConfig, AblationFile, Settings
 from hqnn_jax.config.loading import describe_problem
 from hqnn_jax.errors import ConfigurationError
-from hqnn_jax.runs.setup import check_model
 
 FORMAT = 1
 """Raised whenever cells written before would not be what the same configuration gives now."""
@@ -238,6 +237,9 @@ def _agreeing(
 
 def _check_models(arms: Sequence[Arm]) -> None:
     """Build every model once, without computing anything."""
+    # What can be refused without JAX is refused before its import, which takes seconds.
+    from hqnn_jax.runs.setup import check_model
+
     checked = set()
     for arm in arms:
         model = arm.config.model

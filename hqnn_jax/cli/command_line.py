@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import math
 import os
@@ -90,7 +91,27 @@ def run_command_line(app: typer.Typer) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
+        code = _exit_code(app)
+    except OSError:
+        # Whoever writes files tells of them; this is what is printed, or a mistake.
+        problem = _unprinted("\n")
+        if problem is None:
+            raise
+    else:
+        problem = _unprinted("")
+    if problem is None:
+        return code
+    # Who reads no further, as `head`, need not be told.
+    if problem.errno != errno.EPIPE:
+        print_error(f"standard output: cannot write: {problem.strerror}; free space")
+    return 1
+
+
+def _exit_code(app: typer.Typer) -> int:
+    try:
         app(standalone_mode=True)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0
     except HqnnError as error:
         return _failed(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -103,6 +124,20 @@ def run_command_line(app: typer.Typer) -> int:
             raise
         return _failed(_out_of_memory(error), 1)
     return 0
+
+
+def _unprinted(more: str) -> OSError | None:
+    """Write what is printed but not written yet, and more; return why it cannot be, if so."""
+    if sys.stdout is None:  # closed by who started the process
+        return None
+    try:
+        sys.stdout.write(more)
+        sys.stdout.flush()
+    except OSError as error:
+        # Python would try again when it ends, and print what it makes of the failure.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return error
+    return None
 
 
 def print_error(message: str) -> None:

@@ -6,6 +6,7 @@ configuration stored in a run folder says everything and can be run again as it 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -27,6 +28,7 @@ from hqnn_jax.config.names import (
     CIRCUIT_NAMES,
     DATASET_NAMES,
     EMBEDDING_NAMES,
+    ENGINE_NAMES,
     ENTANGLEMENT_NAMES,
     FOLDER_NAMES,
     MEASUREMENT_NAMES,
@@ -50,6 +52,7 @@ __all__ = [
     "CIRCUIT_NAMES",
     "DATASET_NAMES",
     "EMBEDDING_NAMES",
+    "ENGINE_NAMES",
     "ENTANGLEMENT_NAMES",
     "FOLDER_NAMES",
     "MEASUREMENT_NAMES",
@@ -106,6 +109,18 @@ class Config(Section):
                 "none: remove it"
             )
         return self
+
+    def with_data_in(self, folder: Path | None) -> Config:
+        """Return this with all datasets in another folder, or itself for None."""
+        if folder is None:
+            return self
+        others = tuple(
+            other.model_copy(update={"dataset": other.dataset.with_data_in(folder)})
+            for other in self.evaluation.cross_datasets
+        )
+        evaluation = self.evaluation.model_copy(update={"cross_datasets": others})
+        dataset = self.dataset.with_data_in(folder)
+        return self.model_copy(update={"dataset": dataset, "evaluation": evaluation})
 
     def seed_values(self) -> tuple[int, ...]:
         """Return every seed that is trained."""

@@ -120,6 +120,10 @@ class DatasetConfig(Section):
         """How images are divided, where `split.method` leaves it open too."""
         return self.split.method or ("official" if self.record.official_split else "stratified")
 
+    def with_data_in(self, folder: Path | None) -> DatasetConfig:
+        """Return this with another `data_dir`, or itself for None."""
+        return self if folder is None else self.model_copy(update={"data_dir": folder})
+
     def resolved_data_dir(self) -> Path:
         """Return the folder datasets are read from and downloaded to."""
         if self.data_dir is not None:

@@ -10,6 +10,17 @@ from hqnn_jax.config.base import Section, known
 from hqnn_jax.config.dataset import DatasetConfig
 from hqnn_jax.config.names import PAPER_NAMES
 from hqnn_jax.config.noise import NoiseConfig
+from hqnn_jax.errors import ConfigurationError
+
+
+def require_paper(name: str) -> None:
+    """Refuse what is no paper's name.
+
+    Raises:
+        ConfigurationError: naming all.
+    """
+    if name not in PAPER_NAMES:
+        raise ConfigurationError(f"paper {name!r}: expected one of: {', '.join(PAPER_NAMES)}")
 
 
 class CrossDatasetConfig(Section):

@@ -12,6 +12,7 @@ import pydantic
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from hqnn_jax import commands
 from hqnn_jax.config import Config
 from hqnn_jax.config.yaml_text import MAX_DEPTH, parse_yaml
 from hqnn_jax.errors import ConfigurationError
@@ -83,7 +84,13 @@ def describe_problem(
 
     `overridden` are the keys given on the command line, which is then named instead of `where`.
     """
-    first, keys = error.errors()[0], all_keys(schema)
+    return _described(error.errors(), where, overridden, schema)
+
+
+def _described(
+    problems: Sequence[ErrorDetails], where: str, overridden: set[str], schema: type[BaseModel]
+) -> str:
+    first, keys = problems[0], all_keys(schema)
     valid = set(keys)
     parts: list[str] = []
     # Below a valid leaf, pydantic's location continues with union branches and indices.
@@ -105,7 +112,7 @@ def describe_problem(
         given = json.dumps(first["input"], default=str)
         got = f"; got {given}" if len(given) < 80 else ""
         text = f"{source}: {key:.120}: {message:.500}{got}{_how_to_write(first)}"
-    more = error.error_count() - 1
+    more = len(problems) - 1
     return text + (f" (and {more} more problem{'s' * (more > 1)})" if more else "")
 
 
@@ -114,8 +121,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     data = read_yaml(path)
     if "ablation" in data:
         raise ConfigurationError(
-            f"{path}: holds an ablation, not a run; start it with `python -m experiment ablate "
-            f"{path}`"
+            f"{path}: holds an ablation, not a run; start it with "
+            f"{commands.written('ablate', path)}"
         )
     return validated(data, overrides, Config, str(path))
 
@@ -151,7 +158,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _read_text(path: Path) -> str:
-    advice = "`python -m experiment list` names the shipped configurations"
+    advice = f"{commands.written('list')} names the shipped configurations"
     with contextlib.suppress(OSError):  # told by read_bytes
         if path.stat().st_size > _MAX_BYTES:
             size = f"has more than {_MAX_BYTES // 1024} KiB"
@@ -173,6 +180,23 @@ def validated(
         return schema.model_validate_json(json.dumps(data), strict=True)
     except pydantic.ValidationError as error:
         raise ConfigurationError(describe_problem(error, where, overridden, schema)) from error
+
+
+def require_known_keys(overrides: Sequence[str], schema: type[BaseModel]) -> None:
+    """Refuse keys on the command line that no configuration of this schema has.
+
+    Raises:
+        ConfigurationError: as `load_section`.
+    """
+    data: dict[str, Any] = {}
+    overridden = {".".join(_apply_override(data, override)) for override in overrides}
+    try:
+        schema.model_validate_json(json.dumps(data), strict=True)
+    except pydantic.ValidationError as error:
+        unknown = [e for e in error.errors() if e["type"] == "extra_forbidden"]
+        if unknown:
+            message = _described(unknown, "command line", overridden, schema)
+            raise ConfigurationError(message) from error
 
 
 def first_difference(old: Any, new: Any, key: str = "") -> tuple[str, Any, Any] | None:

@@ -7,7 +7,7 @@ import path, `package.module:name`. `docs/extending.md` adds a part of each kind
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 
 class BackboneRecord(NamedTuple):
@@ -140,6 +140,9 @@ CIRCUIT_NAMES = (
     "strongly_entangling",
     "composed",
 )
+Engine = Literal["auto", "pennylane", "statevector", "unitary", "pauli_transfer"]
+ENGINE_NAMES: tuple[str, ...] = get_args(Engine)
+
 EMBEDDING_NAMES = ("angle_x", "angle_y", "angle_z", "iqp", "zz", "amplitude")
 ANSATZ_NAMES = (
     "strongly_entangling",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +22,7 @@ from hqnn_jax.models.classifier import HybridClassifier
 from hqnn_jax.models.middles import QuantumLayer, build_middle_circuit
 from hqnn_jax.models.pure import Variables
 from hqnn_jax.progress import Progress
-from hqnn_jax.runs.finished import FinishedRun, load_run
+from hqnn_jax.runs.finished import FinishedRun
 from hqnn_jax.runs.folder import RunFolder
 from hqnn_jax.runs.report import describe_model
 from hqnn_jax.runs.run import chosen_state
@@ -37,34 +36,29 @@ class RunSource:
     """A finished run, one of its seeds, and the images chosen from one of its splits."""
 
     run: FinishedRun
-    config: Config
     options: HardwareConfig
     seed: int
 
     @classmethod
-    def load(cls, path: Path, options: HardwareConfig, data_dir: Path | None = None) -> RunSource:
-        """Read the run's folder; its images and checkpoint are read when they are needed.
-
-        Args:
-            options: which seed and which images.
-            data_dir: where the datasets are, if not where they were.
+    def of(cls, run: FinishedRun, options: HardwareConfig) -> RunSource:
+        """Choose a seed and images; those and the checkpoint are read when they are needed.
 
         Raises:
-            RunFolderError: for another folder.
             HardwareError: for a seed that was not trained.
         """
-        run = load_run(path)
         seeds = run.config.seed_values()
         seed = seeds[0] if options.seed is None else options.seed
         if seed not in seeds:
             raise HardwareError(
-                f"{path}: seed {seed} was not trained; expected one of {', '.join(map(str, seeds))}"
+                f"{run.files.path}: seed {seed} was not trained; expected one of "
+                f"{', '.join(map(str, seeds))}"
             )
-        config = run.config
-        if data_dir is not None:
-            dataset = config.dataset.model_copy(update={"data_dir": data_dir})
-            config = config.model_copy(update={"dataset": dataset})
-        return cls(run, config, options, seed)
+        return cls(run, options, seed)
+
+    @property
+    def config(self) -> Config:
+        """The configuration of the run."""
+        return self.run.config
 
     @property
     def has_circuit(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, Integer, UInt8
 
+from hqnn_jax import commands
 from hqnn_jax.config import Config
 from hqnn_jax.config.loading import load_config
 from hqnn_jax.errors import RunFolderError
@@ -97,8 +98,12 @@ class FinishedRun:
         return self.files.path.resolve().name
 
 
-def load_run(path: Path) -> FinishedRun:
+def load_run(path: Path, data_dir: Path | None = None) -> FinishedRun:
     """Read and check the folder of a finished run.
+
+    Args:
+        path: the folder.
+        data_dir: where the datasets are, if not where they were.
 
     Raises:
         RunFolderError: when `path` is no such folder, the run has not finished, or a file is
@@ -107,11 +112,11 @@ def load_run(path: Path) -> FinishedRun:
     """
     files = RunFolder(path)
     metrics = read_metrics(files)
-    again = f"`python -m experiment evaluate {path}` writes it anew"
+    again = f"{commands.written('evaluate', path)} writes it anew"
     text = read_bytes(files.config, RunFolderError, "expected the folder of a finished run")
     return FinishedRun(
         files=files,
-        config=load_config(files.config),
+        config=load_config(files.config).with_data_in(data_dir),
         config_text=text.decode(errors="replace"),
         metrics=metrics,
         history=tuple(files.read_history(finished=True)),

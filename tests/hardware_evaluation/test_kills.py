@@ -1,5 +1,6 @@
 """Evaluations that are killed or begun twice: nothing is lost, nothing sent twice."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from hqnn_jax.circuits import radhi2025
+from hqnn_jax.cli.hardware import Request
 from hqnn_jax.errors import RunFolderError
 from hqnn_jax.experiments import hardware
 from hqnn_jax.files import write_json
@@ -52,15 +54,21 @@ def quick(monkeypatch):
     )
 
 
-def evaluate(out: Path) -> None:
+def evaluate(out: Path, *, resume: bool) -> None:
+    """Do what the command does with SETTINGS."""
+    settings, folder = Request(out.parent, overrides=SETTINGS, out=out).settings(resume=resume)
+    prepared = functools.partial(hardware.prepare, out.parent, settings, folder, QUIET)
+    hardware.evaluate(prepared, settings, folder, resume=resume, wait=True)
+
+
+def evaluate_to_the_end(out: Path) -> None:
     """Run the same command until it has ended, with --resume where it says so."""
-    request = hardware.Request(out.parent, overrides=SETTINGS, out=out)
     try:
-        hardware.run(request, QUIET, resume=False, wait=True)
+        evaluate(out, resume=False)
     except RunFolderError as error:
         if "--resume" not in str(error):
             raise
-        hardware.run(request, QUIET, resume=True, wait=True)
+        evaluate(out, resume=True)
 
 
 def results(out: Path) -> dict:
@@ -73,15 +81,15 @@ def results(out: Path) -> dict:
 def test_an_evaluation_killed_at_any_write_goes_on(quick, tmp_path, step):
     killer = Killer()
     with killer.killing(tmp_path / "whole", 0):
-        evaluate(tmp_path / "whole")
+        evaluate_to_the_end(tmp_path / "whole")
     expected, count = results(tmp_path / "whole"), killer.count
     # Settings, models, calibration; two files of the compiled circuit; a simulated arm; an entry
     # three times and its values; results and report.
     assert count > 24
     for at in range(1, count + 1, step):
         out = tmp_path / str(at)
-        killer.kill(out, at, lambda out=out: evaluate(out))
-        evaluate(out)
+        killer.kill(out, at, lambda out=out: evaluate_to_the_end(out))
+        evaluate_to_the_end(out)
         assert leftovers(out) == []
         found = results(out)
         assert found.keys() == expected.keys()
@@ -95,11 +103,10 @@ def test_an_evaluation_beside_a_live_one_is_refused(quick, tmp_path, monkeypatch
         execution.Request, "submit", lambda *_, **__: pytest.fail("sent by a second process")
     )
     out = tmp_path / "o"
-    request = hardware.Request(tmp_path, overrides=SETTINGS, out=out)
     with (
         held_elsewhere(out),
         pytest.raises(RunFolderError, match="o: another process is working in") as error,
     ):
-        hardware.run(request, QUIET, resume=resume, wait=True)
+        evaluate(out, resume=resume)
     assert "\n" not in str(error.value)
     assert not out.exists()

@@ -1,0 +1,1 @@
+"""The configurations that are shipped, a YAML file each."""

@@ -1,0 +1,43 @@
+"""All commands, in the order of `--help`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import hqnn_jax
+from hqnn_jax import commands
+from hqnn_jax.cli import ablate, bench, evaluate, hardware, listing, paper, report, run
+from hqnn_jax.cli.command_line import EXIT_CODES, Command, Commands
+
+
+def _version(wanted: bool) -> bool:
+    if wanted:
+        print(f"hqnn_jax {hqnn_jax.__version__}")
+        raise typer.Exit
+    return wanted
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version.")
+    ] = False,
+) -> None:
+    """Take the options that belong to no command."""
+
+
+app = typer.Typer(
+    cls=Commands,
+    callback=_options,
+    no_args_is_help=True,
+    # A shell completes words after the name of a program, not after `python -m`.
+    add_completion=commands.program() == "hqnn",
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Hybrid quantum-classical image classifiers: train, evaluate, report.",
+    epilog=EXIT_CODES,
+)
+for module in (run, evaluate, report, paper, ablate, hardware, bench, listing):
+    text = module.HELP.replace("python -m experiment", commands.program())
+    app.command(module.NAME, cls=Command, help=text)(module.command)
