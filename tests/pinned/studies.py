@@ -60,7 +60,7 @@ _OTHER_SETTINGS = {
     ),
 }
 _TIMES = ("seconds", "train_s", "compile_s", "epoch_s")
-_NUMBER = r"\d[\d,.]*"
+_TIME = r"\d[\d,.]* ?(?:µs|ms|s|min|h|seconds|minutes)\b"
 _ENVIRONMENT = (
     "hqnn_jax|git_commit|python|platform|processor|cpu_count|usable_cores|core_limit|xla_flags|"
     "device(?:_platform|_count)?|versions|jax|jaxlib|flax|optax|orbax-checkpoint|pennylane|numpy|"
@@ -70,7 +70,7 @@ _ENVIRONMENT = (
 _MASKS = (
     (rf"(?m)^((?:\| )?(?:{_ENVIRONMENT})(?:: | \| )).*$", r"\1…"),
     (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "JOB"),
-    (rf"{_NUMBER} ?(ms|s|min|h|seconds|minutes)\b", "TIME"),
+    (rf"{_TIME}(?: {_TIME})*", "TIME"),
     (r"\b[0-9a-f]{40}(\+dirty)?\b", "COMMIT"),
     (r"\b20\d\d-\d\d-\d\d\b( \d\d:\d\d(:\d\d)?)?", "DATE"),
 )
