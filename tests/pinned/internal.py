@@ -6,6 +6,7 @@ from hqnn_jax.ablation.file import load_ablation
 from hqnn_jax.ablation.plan import Plan
 from hqnn_jax.backbones.build import build_backbone
 from hqnn_jax.circuits.sampling.trajectories import build as trajectories
+from hqnn_jax.cli.app import app
 from hqnn_jax.config import BACKBONE_NAMES, MIDDLE_NAMES
 from hqnn_jax.config.model import BackboneConfig, ModelConfig
 from hqnn_jax.models.classifier import HybridClassifier
@@ -19,6 +20,7 @@ __all__ = [
     "Model",
     "ModelConfig",
     "Plan",
+    "app",
     "build_backbone",
     "load_ablation",
     "trajectories",

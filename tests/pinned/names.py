@@ -14,7 +14,6 @@ import typer
 from flax import nnx
 from typer.testing import CliRunner
 
-from hqnn_jax.cli.app import app
 from tests.pinned import internal
 from tests.pinned.store import Values
 
@@ -126,7 +125,7 @@ def _subclasses(parent: type) -> Iterator[Any]:
 
 def command_line(_: Path) -> Values:
     """What the command line says of itself, without boxes and colours."""
-    commands = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    commands = sorted(typer.main.get_command(internal.app).commands)  # type: ignore[attr-defined]
     calls = [[], *([name] for name in commands)]
     found = {" ".join([*call, "--help"]): _output(*call, "--help") for call in calls}
     return {**found, "list": _output("list")}
@@ -135,7 +134,7 @@ def command_line(_: Path) -> Values:
 def _output(*arguments: str) -> str:
     environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
     result = CliRunner().invoke(
-        app, list(arguments), env=environment, prog_name="experiment", color=False
+        internal.app, list(arguments), env=environment, prog_name="experiment", color=False
     )
     assert result.exit_code == 0, result.output
     text = re.sub(r"\x1b\[[0-9;]*m", "", result.output)

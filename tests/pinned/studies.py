@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from typer.testing import CliRunner
 
+from tests.pinned import internal
 from tests.pinned.store import FOLDER, Values
 
 _RUN = """
@@ -103,7 +104,7 @@ def _set(variables: dict[str, str | None]) -> None:
 
 def command(*arguments: Any) -> str:
     """Run a command that succeeds; return what it printed and told."""
-    result = CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
+    result = CliRunner().invoke(internal.app, [*map(str, arguments)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
 
