@@ -149,21 +149,26 @@ class _Reads:
     def of(cls, circuit: Circuit) -> "_Reads":
         """Look at a circuit's angles."""
         count, shape = circuit.num_features, circuit.weights_shape
-        rng = np.random.default_rng(0)
+        draw = np.random.default_rng(0).uniform
         evaluate = jax.jit(jax.vmap(circuit.angles))
         changed = []
         # Somewhere in all of these ranges even a function such as max(x, 0) is not constant.
-        for low, high in ((0.2, 2.8), (-2.8, -0.2), (-2.8, 2.8)):
-            base, other = rng.uniform(low, high, (2, count))
-            features = np.stack([base, base, 2 * base, *np.where(np.eye(count), other, base)])
-            weights = np.broadcast_to(rng.uniform(low, high, shape), (len(features), *shape)).copy()
-            weights[1] = rng.uniform(low, high, shape)
-            points = (jnp.asarray(values, jnp.float32) for values in (features, weights))
-            angles = np.asarray(evaluate(*points))
+        for limits in ((0.2, 2.8), (-2.8, -0.2), (-2.8, 2.8)):
+            features, other_features = draw(*limits, (2, count))
+            weights, other_weights = draw(*limits, shape), draw(*limits, shape)
+            one_by_one = np.where(np.eye(count), other_features, features)
+            points = [
+                (features, weights),
+                (features, other_weights),
+                (2 * features, weights),
+                *((some_other, weights) for some_other in one_by_one),
+            ]
+            stacked = (np.stack(parts) for parts in zip(*points, strict=True))
+            angles = np.asarray(evaluate(*(jnp.asarray(part, jnp.float32) for part in stacked)))
             changed.append(~np.isclose(angles[1:], angles[0], rtol=1e-5, atol=1e-6))
         by_weights, by_scale, *by_feature = np.any(changed, axis=0)
-        features = np.array(by_feature, bool).reshape(count, -1).T
-        return cls(features, by_weights, features.any(axis=1) & ~by_scale)
+        features_read = np.array(by_feature, bool).reshape(count, -1).T
+        return cls(features_read, by_weights, features_read.any(axis=1) & ~by_scale)
 
     def features_of(self, gate: Gate) -> Bool[np.ndarray, " features"]:
         """Whether a gate depends on each feature."""

@@ -21,12 +21,13 @@ from hqnn_jax.circuits.permutation import permute_states
 from hqnn_jax.circuits.simulation.bits import BitMap, image_tables, labels, signs, split_signs
 from hqnn_jax.circuits.simulation.components import Components, multiply
 from hqnn_jax.circuits.simulation.distributed import LocalEntangler, distribute
-from hqnn_jax.circuits.simulation.evolution import Evolution, Segment
+from hqnn_jax.circuits.simulation.evolution import Evolution
 from hqnn_jax.circuits.simulation.expectation import Expectation, Term
 from hqnn_jax.circuits.simulation.first_layer import FirstLayer
 from hqnn_jax.circuits.simulation.layer import Parameters, Structure, Tables
 from hqnn_jax.circuits.simulation.rotations import Angles
 from hqnn_jax.circuits.simulation.schedule import Entangler
+from hqnn_jax.circuits.simulation.segments import Segment
 from hqnn_jax.errors import CircuitError
 
 _PRECISION = jax.lax.Precision.HIGHEST
@@ -252,10 +253,11 @@ def _axis_size(circuit: Definition, mesh: Mesh | AbstractMesh, axis: str) -> int
 def _sharded_segments(plan: Evolution, axis: str, num_devices: int) -> list[Segment]:
     """The segments of one device's plan, divided further where the devices' forms differ."""
     segments = []
+    entanglers = plan.entanglers
     for segment in plan.segments:
         rows = [
             tuple(
-                ShardedStructure.of(form, plan.layers[position].entangler, axis, num_devices)
+                ShardedStructure.of(form, entanglers[position], axis, num_devices)
                 for form, position in zip(segment.structures, positions, strict=True)
             )
             for positions in segment.layers
@@ -264,12 +266,7 @@ def _sharded_segments(plan: Evolution, axis: str, num_devices: int) -> list[Segm
         for forms, group in itertools.groupby(rows):
             positions = segment.layers[start : start + len(list(group))]
             start += len(positions)
-            tables = [
-                [form.tables(plan.layers[position].entangler, plan.components) for position in own]
-                for form, own in zip(forms, positions.T, strict=True)
-            ]
-            stacked = tuple(jax.tree.map(lambda *rows: np.stack(rows), *own) for own in tables)
-            segments.append(Segment(positions, forms, stacked))
+            segments.append(Segment.of(positions, forms, entanglers, plan.components))
     return segments
 
 

@@ -1,11 +1,9 @@
 """The map from a circuit's inputs to its final states, planned once and traced many times.
 
 The first layer acts on |0…0⟩ and is a tensor product of one-qubit states. The other layers are
-applied one after the other; runs of layers of one form are looped over by `lax.scan`, so that
-compile time does not grow with depth. Arithmetic is real when every gate is.
+applied one after the other (see `segments`). Arithmetic is real when every gate is.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,31 +16,76 @@ from hqnn_jax.circuits.angles import AngleFunction
 from hqnn_jax.circuits.gates import REAL_GATES, Gate
 from hqnn_jax.circuits.simulation.components import Components, real_matrices, to_components
 from hqnn_jax.circuits.simulation.first_layer import FirstLayer
-from hqnn_jax.circuits.simulation.layer import Parameters, Structure, Tables, has_fixed_factors
+from hqnn_jax.circuits.simulation.layer import (
+    Parameters,
+    Structure,
+    has_fixed_factors,
+    wire_groups,
+)
 from hqnn_jax.circuits.simulation.rotations import Angles, RotationStack, is_per_sample, kronecker
-from hqnn_jax.circuits.simulation.schedule import Layer, PhaseTerm
+from hqnn_jax.circuits.simulation.schedule import Entangler, Layer, PhaseTerm
+from hqnn_jax.circuits.simulation.segments import Segment, divide
 
 # A group's matrix on components has at most this many rows: larger ones cost more arithmetic,
 # smaller ones more passes over the states.
 _MAX_MATRIX_ROWS = 32
-# Fewer layers of one form are unrolled: a loop costs some time in each step.
-_MIN_SCANNED_LAYERS = 6
-_MAX_PERIOD = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Segment:
-    """Consecutive layers whose forms repeat.
+class PlannedLayer:
+    """A layer with its form.
 
     Attributes:
-        layers: positions of the layers, [repeats, period].
-        structures: the forms of one period.
-        tables: for each of these, the tables of its layers, stacked.
+        layer: its gates.
+        form: how they are applied.
     """
 
-    layers: np.ndarray
-    structures: tuple[Structure, ...]
-    tables: tuple[Tables, ...]
+    layer: Layer
+    form: Structure
+
+    @classmethod
+    def of(
+        cls, layer: Layer, num_qubits: int, components: int, angles: AngleFunction
+    ) -> "PlannedLayer":
+        """Find the form of a layer."""
+        groups = wire_groups(num_qubits, group_size(components))
+        per_sample = tuple(
+            wire for wire, gates in layer.rotations.items() if is_per_sample(gates, angles)
+        )
+        shared = set(layer.rotations) - set(per_sample)
+        entangler = layer.entangler
+        fixed = has_fixed_factors(entangler, num_qubits)
+        terms = () if entangler is None or fixed else entangler.phases
+        form = Structure(
+            num_qubits=num_qubits,
+            levels=2,
+            groups=groups,
+            shared=tuple(not shared.isdisjoint(range(f, f + size)) for f, size in groups),
+            per_sample=per_sample,
+            permutes=entangler is not None and not entangler.source.is_identity,
+            num_phases=len(terms),
+            phases_per_sample=any(_reads_features(term, angles) for term in terms),
+            has_factors=fixed,
+        )
+        return cls(layer, form)
+
+    @property
+    def sample_gates(self) -> list[tuple[Gate, ...]]:
+        """The gates on each of the wires `form.per_sample`."""
+        return [self.layer.rotations[wire] for wire in self.form.per_sample]
+
+    @property
+    def shared_gates(self) -> list[tuple[Gate, ...]]:
+        """The gates on every wire, none where they differ between samples."""
+        return [
+            () if wire in self.form.per_sample else self.layer.rotations.get(wire, ())
+            for wire in range(self.form.num_qubits)
+        ]
+
+    @property
+    def phases(self) -> tuple[PhaseTerm, ...]:
+        """The phases of the entangler."""
+        return () if self.layer.entangler is None else self.layer.entangler.phases
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +106,7 @@ class Evolution:
     function: AngleFunction
     components: int
     first: FirstLayer
-    layers: tuple[Layer, ...]
+    layers: tuple[PlannedLayer, ...]
     segments: tuple[Segment, ...]
     rotations: RotationStack
     sample_rotations: RotationStack
@@ -90,41 +133,34 @@ class Evolution:
         """
         components = 1 if all(gate.name in REAL_GATES for gate in gates) else 2
         first = FirstLayer.of(layers[0].rotations, num_qubits, angles)
-        later = dict(zip(range(num_qubits), first.tail_gates, strict=True)) if from_encoding else {}
-        start = Layer({wire: gates for wire, gates in later.items() if gates}, layers[0].entangler)
+        tails = first.tail_gates if from_encoding else ()
+        start = Layer(
+            {wire: gates for wire, gates in enumerate(tails) if gates}, layers[0].entangler
+        )
         is_empty = not start.rotations and start.entangler is None
-        planned = layers[1:] if is_empty else (start, *layers[1:])
-        structures = [_structure(layer, num_qubits, components, angles) for layer in planned]
-        shared: list[tuple[Gate, ...]] = []
-        per_sample: list[tuple[Gate, ...]] = []
-        for layer, structure in zip(planned, structures, strict=True):
-            per_sample += [layer.rotations[wire] for wire in structure.per_sample]
-            for wire in range(num_qubits):
-                reads = wire in structure.per_sample
-                shared.append(() if reads else layer.rotations.get(wire, ()))
-        segments = []
-        for positions in _periods(structures):
-            period = tuple(structures[position] for position in positions[0])
-            tables = [
-                [form.tables(planned[position].entangler, components) for position in column]
-                for form, column in zip(period, positions.T, strict=True)
-            ]
-            stacked = tuple(jax.tree.map(lambda *rows: np.stack(rows), *rows) for rows in tables)
-            segments.append(Segment(positions, period, stacked))
+        planned = tuple(
+            PlannedLayer.of(layer, num_qubits, components, angles)
+            for layer in (layers[1:] if is_empty else (start, *layers[1:]))
+        )
         return cls(
             function=angles,
             components=components,
             first=first,
-            layers=tuple(planned),
-            segments=tuple(segments),
-            rotations=RotationStack.of(shared),
-            sample_rotations=RotationStack.of(per_sample),
+            layers=planned,
+            segments=_segments(planned, components),
+            rotations=RotationStack.of([g for layer in planned for g in layer.shared_gates]),
+            sample_rotations=RotationStack.of([g for layer in planned for g in layer.sample_gates]),
         )
+
+    @property
+    def entanglers(self) -> list[Entangler | None]:
+        """The entangler of each layer."""
+        return [planned.layer.entangler for planned in self.layers]
 
     @property
     def reads_features_later(self) -> bool:
         """Whether anything behind the first layer's rotations reads features."""
-        return any(reads_features(layer, self.function) for layer in self.layers)
+        return any(reads_features(planned.layer, self.function) for planned in self.layers)
 
     def initial_state(self, angles: Angles) -> Components:
         """The state [components, 2^n, columns] after the first layer's rotations.
@@ -152,7 +188,7 @@ class Evolution:
     def run(self, state: Components, parameters: list[tuple[Parameters, ...]]) -> Components:
         """Apply all layers."""
         for segment, stacked in zip(self.segments, parameters, strict=True):
-            state = _forward(segment, state, stacked)
+            state = segment.apply(stacked, state)
         return state
 
     def run_reversibly(self) -> Callable[..., Components]:
@@ -174,7 +210,7 @@ class Evolution:
             state, parameters = residuals
             gradients = []
             for segment, stacked in reversed(list(zip(self.segments, parameters, strict=True))):
-                state, cotangent, gradient = _backward(segment, state, cotangent, stacked)
+                state, cotangent, gradient = segment.undo_with_gradient(stacked, state, cotangent)
                 gradients.append(gradient)
             return cotangent, gradients[::-1]
 
@@ -189,23 +225,22 @@ class Evolution:
         rotations: Float[Array, "layer_wires components 2 2 batch"] | None,
         angles: Angles,
     ) -> Parameters:
-        chosen = []
+        chosen = {}
         for size, stacked in matrices.items():
-            flags = [s for s, (_, width) in zip(form.shared, form.groups, strict=True)
-                     if width == size]  # fmt: skip
-            chosen.append(stacked[positions][:, np.flatnonzero(flags)])
+            every = [group for group, (_, width) in enumerate(form.groups) if width == size]
+            rows = np.array([every.index(group) for group in form.matrix_groups(size)], int)
+            chosen[size] = stacked[positions][:, rows]
         own = None
         if form.per_sample:
             assert rotations is not None
-            starts = np.array(
-                [self._first_sample_rotation(int(position)) for position in positions]
-            )
+            counts = [len(planned.form.per_sample) for planned in self.layers]
+            starts = (np.cumsum(counts) - counts)[positions]
             own = rotations[starts[:, None] + np.arange(len(form.per_sample))]
         phases = None
         if form.num_phases:
-            terms = [self._phase_terms(int(position)) for position in positions]
-            phases = jnp.stack([self._phases(term, angles) for term in terms])
-        return Parameters(tuple(chosen), own, phases)
+            terms = [self.layers[position].phases for position in positions]
+            phases = jnp.stack([self._phases(own_terms, angles) for own_terms in terms])
+        return Parameters(chosen, own, phases)
 
     def _group_matrices(self, angles: Angles) -> dict[int, Float[Array, "layers groups dim dim"]]:
         """The matrix of each layer's groups of wires, by size of group."""
@@ -231,19 +266,6 @@ class Evolution:
         matrices = self.sample_rotations.matrices(self.function, angles)
         return jnp.moveaxis(to_components(matrices, self.components), 0, 1)
 
-    def _first_sample_rotation(self, position: int) -> int:
-        """Where the rotations of a layer begin in `sample_rotations`."""
-        return sum(
-            is_per_sample(gates, self.function)
-            for layer in self.layers[:position]
-            for gates in layer.rotations.values()
-        )
-
-    def _phase_terms(self, position: int) -> tuple[PhaseTerm, ...]:
-        entangler = self.layers[position].entangler
-        assert entangler is not None
-        return entangler.phases
-
     def _phases(self, terms: Sequence[PhaseTerm], angles: Angles) -> Float[Array, "terms columns"]:
         coefficients = jnp.array([term.coefficient for term in terms], angles.dtype)[:, None]
         indices = [term.angle for term in terms if term.angle is not None]
@@ -258,103 +280,23 @@ def reads_features(layer: Layer, angles: AngleFunction) -> bool:
     """Whether a rotation or a phase of a layer depends on features."""
     phases = () if layer.entangler is None else layer.entangler.phases
     return any(is_per_sample(gates, angles) for gates in layer.rotations.values()) or any(
-        term.angle is not None and angles.per_sample[term.angle] >= 0 for term in phases
+        _reads_features(term, angles) for term in phases
     )
 
 
-def _structure(layer: Layer, num_qubits: int, components: int, angles: AngleFunction) -> Structure:
-    per_group = (_MAX_MATRIX_ROWS // components).bit_length() - 1
-    groups = [
-        (int(wires[0]), len(wires))
-        for wires in np.array_split(np.arange(num_qubits), -(-num_qubits // per_group))
-    ]
-    per_sample = tuple(w for w, gates in layer.rotations.items() if is_per_sample(gates, angles))
-    shared = set(layer.rotations) - set(per_sample)
-    entangler = layer.entangler
-    fixed = has_fixed_factors(entangler, num_qubits)
-    terms = () if entangler is None or fixed else entangler.phases
-    return Structure(
-        num_qubits=num_qubits,
-        levels=2,
-        groups=tuple(groups),
-        shared=tuple(not shared.isdisjoint(range(f, f + size)) for f, size in groups),
-        per_sample=per_sample,
-        permutes=entangler is not None and not entangler.source.is_identity,
-        num_phases=len(terms),
-        phases_per_sample=any(
-            term.angle is not None and angles.per_sample[term.angle] >= 0 for term in terms
-        ),
-        has_factors=fixed,
+def group_size(components: int) -> int:
+    """The most wires whose rotations are applied as one matrix."""
+    return (_MAX_MATRIX_ROWS // components).bit_length() - 1
+
+
+def _reads_features(term: PhaseTerm, angles: AngleFunction) -> bool:
+    return term.angle is not None and bool(angles.per_sample[term.angle] >= 0)
+
+
+def _segments(planned: Sequence[PlannedLayer], components: int) -> tuple[Segment, ...]:
+    forms = [layer.form for layer in planned]
+    entanglers = [layer.layer.entangler for layer in planned]
+    return tuple(
+        Segment.of(positions, tuple(forms[p] for p in positions[0]), entanglers, components)
+        for positions in divide(forms)
     )
-
-
-def _periods(structures: Sequence[Structure]) -> list[np.ndarray]:
-    """Divide layers into segments, each given as positions [repeats, period]."""
-    segments = []
-    start = 0
-    while start < len(structures):
-        period, repeats = 1, 1
-        for candidate in range(1, _MAX_PERIOD + 1):
-            count = _repeats(structures[start:], candidate)
-            long_enough = count > 1 and count * candidate >= _MIN_SCANNED_LAYERS
-            if long_enough and count * candidate > period * repeats:
-                period, repeats = candidate, count
-        positions = np.arange(start, start + period * repeats)
-        segments.append(positions.reshape(repeats, period))
-        start += period * repeats
-    return segments
-
-
-def _repeats(structures: Sequence[Structure], period: int) -> int:
-    """How often the first `period` structures stand one after the other."""
-    count = 1
-    while structures[count * period : (count + 1) * period] == structures[:period]:
-        count += 1
-    return count
-
-
-def _forward(segment: Segment, state: Components, parameters: tuple[Parameters, ...]) -> Components:
-    def period(state, xs):
-        for form, tables, own in zip(segment.structures, *xs, strict=True):
-            state = form.apply(tables, own, state)
-        return state, None
-
-    if len(segment.layers) == 1:
-        return period(state, _only((segment.tables, parameters)))[0]
-    return jax.lax.scan(period, state, (segment.tables, parameters))[0]
-
-
-def _backward(
-    segment: Segment,
-    state: Components,
-    cotangent: Components,
-    parameters: tuple[Parameters, ...],
-) -> tuple[Components, Components, tuple[Parameters, ...]]:
-    """The state before the segment, its cotangent, and the gradient in the parameters."""
-
-    def period(carry, xs):
-        state, cotangent = carry
-        gradients = []
-        for form, tables, own in reversed(list(zip(segment.structures, *xs, strict=True))):
-            gradient = jax.tree.map(jnp.zeros_like, own)
-            # Stage by stage: only one intermediate state is held at a time.
-            for stage in reversed(range(form.num_stages)):
-                state = form.undo_stage(stage, tables, own, state)
-                apply = functools.partial(form.apply_stage, stage, tables)
-                _, transpose = jax.vjp(apply, own, state)
-                own_gradient, cotangent = transpose(cotangent)
-                gradient = jax.tree.map(jnp.add, gradient, own_gradient)
-            gradients.append(gradient)
-        return (state, cotangent), tuple(gradients[::-1])
-
-    carry = state, cotangent
-    if len(segment.layers) == 1:
-        carry, gradients = period(carry, _only((segment.tables, parameters)))
-        gradients = jax.tree.map(lambda leaf: leaf[None], gradients)
-    else:
-        carry, gradients = jax.lax.scan(period, carry, (segment.tables, parameters), reverse=True)
-    return *carry, gradients
-
-
-def _only(stacked):
-    return jax.tree.map(lambda leaf: leaf[0], stacked)

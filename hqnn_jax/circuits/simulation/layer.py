@@ -32,12 +32,13 @@ class Parameters(NamedTuple):
     """What a layer applies, as functions of the inputs.
 
     Attributes:
-        matrices: [groups, dim, dim] for each size of group, on components.
+        matrices: for each number of wires that a group has, [groups, dim, dim] on components: one
+            for each of `Structure.matrix_groups`, in that order.
         rotations: [wires, components, levels, levels, batch], those that differ between samples.
         phases: [terms, batch or 1], the entangler's phases in radians.
     """
 
-    matrices: tuple[Float[Array, "groups dim dim"], ...]
+    matrices: dict[int, Float[Array, "groups dim dim"]]
     rotations: Float[Array, "wires components levels levels batch"] | None
     phases: Float[Array, "terms columns"] | None
 
@@ -85,6 +86,14 @@ class Structure:
     num_phases: int
     phases_per_sample: bool
     has_factors: bool
+
+    def matrix_groups(self, size: int) -> tuple[int, ...]:
+        """The groups of so many wires that have a matrix, as their matrices are stacked."""
+        return tuple(
+            group
+            for group, (_, own) in enumerate(self.groups)
+            if own == size and self.shared[group]
+        )
 
     @property
     def moves_last(self) -> bool:
@@ -174,10 +183,10 @@ class Structure:
         """The matrix of a group, if it has one."""
         if not self.shared[group]:
             return None
-        sizes = [size for _, size in self.groups]
-        size = sizes[group]
-        earlier = [g for g in range(group) if self.shared[g] and sizes[g] == size]
-        return parameters.matrices[sorted(set(sizes)).index(size)][len(earlier)]
+        size = self.groups[group][1]
+        own, matrices = self.matrix_groups(size), parameters.matrices[size]
+        assert len(matrices) == len(own)
+        return matrices[own.index(group)]
 
     def _rotations(
         self, group: int, parameters: Parameters
@@ -191,6 +200,12 @@ class Structure:
             for place, wire in enumerate(self.per_sample)
             if first <= wire < first + size
         ]
+
+
+def wire_groups(num_qubits: int, largest: int) -> tuple[tuple[int, int], ...]:
+    """Divide the wires into few groups of at most `largest`: first wire and number of each."""
+    parts = np.array_split(np.arange(num_qubits), -(-num_qubits // largest))
+    return tuple((int(wires[0]), len(wires)) for wires in parts)
 
 
 def has_fixed_factors(entangler: Entangler | None, num_qubits: int) -> bool:

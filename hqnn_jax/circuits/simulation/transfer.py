@@ -5,7 +5,8 @@ matrix on each wire, and what acts on two qubits either permutes Pauli words up 
 (CNOT, CZ, SWAP, depolarising) or is a fixed matrix on a pair of wires.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import jax
@@ -13,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from hqnn_jax.circuits.angles import AngleFunction
 from hqnn_jax.circuits.definition import Definition
 from hqnn_jax.circuits.gates import Gate
 from hqnn_jax.circuits.simulation.components import Components
-from hqnn_jax.circuits.simulation.layer import Parameters, Structure, Tables
+from hqnn_jax.circuits.simulation.layer import Parameters, Structure, Tables, wire_groups
 from hqnn_jax.circuits.simulation.pauli import Chain, ChainStack, two_qubit_transfer
 from hqnn_jax.circuits.simulation.rotations import Angles, is_per_sample, kronecker
 
@@ -32,11 +34,38 @@ class PairMap:
     wires: tuple[int, int]
     matrix: np.ndarray
 
+    @property
+    def permutes_words(self) -> bool:
+        """Whether every Pauli word comes from a single one."""
+        return bool(np.all(np.count_nonzero(_nonzero(self.matrix), axis=1) == 1))
+
 
 @dataclass
 class _Draft:
     chains: dict[int, list[Gate | np.ndarray]] = field(default_factory=dict)
     pairs: list[PairMap] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class _WireMaps:
+    """The chains of a layer that has any.
+
+    Attributes:
+        number: how many layers with chains there are before.
+        shared: by wire, chains that are the same for all samples.
+        per_sample: by wire, those that differ.
+    """
+
+    number: int
+    shared: Mapping[int, Chain]
+    per_sample: Mapping[int, Chain]
+
+    @classmethod
+    def of(cls, draft: _Draft, number: int, function: AngleFunction) -> "_WireMaps":
+        chains = {wire: Chain.of(items) for wire, items in sorted(draft.chains.items())}
+        per_sample = {w: chain for w, chain in chains.items() if chain.is_per_sample(function)}
+        shared = {w: chain for w, chain in chains.items() if w not in per_sample}
+        return cls(number, shared, per_sample)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +75,12 @@ class Step:
     Attributes:
         structure: its form.
         tables: permutation and factors.
-        layer: the layer whose chains are the matrices; None without any.
+        chains: which of the layers with chains gives the matrices; None without any.
     """
 
     structure: Structure
     tables: Tables
-    layer: int | None
+    chains: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +92,8 @@ class Transfer:
         first: items on each wire before any two-qubit gate, in order of application.
         steps: the first layer's two-qubit maps and the other layers.
         num_sample_steps: number of steps up to the last that reads features.
-        chains: chains that are the same for all samples, layer by layer and wire by wire; for
-            each of `chain_layers`.
+        chains: chains that are the same for all samples, of each layer that has any, wire by wire.
         sample_chains: those that differ between samples, in the same order.
-        chain_layers: layers that have chains.
     """
 
     circuit: Definition
@@ -75,41 +102,32 @@ class Transfer:
     num_sample_steps: int
     chains: ChainStack
     sample_chains: ChainStack
-    chain_layers: tuple[int, ...]
 
     @classmethod
     def of(cls, circuit: Definition) -> "Transfer":
         """Plan a circuit with its noise."""
-        drafts = _arrange(circuit)
-        num_qubits, function = circuit.num_qubits, circuit.angles
-        first = tuple(tuple(drafts[0].chains.get(wire, ())) for wire in range(num_qubits))
-        steps: list[Step | PairMap] = []
-        shared: list[Chain] = []
-        per_sample: list[Chain] = []
-        chain_layers = []
+        first, *later = _arrange(circuit)
+        num_qubits = circuit.num_qubits
+        steps = _steps(None, first.pairs, num_qubits)
         num_sample_steps = 0
-        for number, draft in enumerate(drafts):
-            own = {} if number == 0 else {w: Chain.of(c) for w, c in sorted(draft.chains.items())}
-            reads = [wire for wire, chain in own.items() if chain.is_per_sample(function)]
-            if own:
-                chain_layers.append(number)
-                per_sample += [own[wire] for wire in reads]
-                shared += [
-                    Chain() if wire in reads else own.get(wire, Chain())
-                    for wire in range(num_qubits)
-                ]
-            wires = [wire for wire in own if wire not in reads]
-            steps += _steps(draft.pairs, number if own else None, wires, reads, num_qubits)
-            if reads:
+        layers: list[_WireMaps] = []
+        for draft in later:
+            maps = None
+            if draft.chains:
+                maps = _WireMaps.of(draft, len(layers), circuit.angles)
+                layers.append(maps)
+            steps += _steps(maps, draft.pairs, num_qubits)
+            if maps is not None and maps.per_sample:
                 num_sample_steps = len(steps)
+        shared = [maps.shared.get(wire, Chain()) for maps in layers for wire in range(num_qubits)]
+        per_sample = [chain for maps in layers for chain in maps.per_sample.values()]
         return cls(
             circuit=circuit,
-            first=first,
+            first=tuple(tuple(first.chains.get(wire, ())) for wire in range(num_qubits)),
             steps=tuple(steps),
             num_sample_steps=num_sample_steps,
             chains=ChainStack.of(shared),
             sample_chains=ChainStack.of(per_sample),
-            chain_layers=tuple(chain_layers),
         )
 
     def parameters(self, angles: Angles) -> list[Parameters | None]:
@@ -132,11 +150,10 @@ class Transfer:
                 assert rotations is not None
                 own = rotations[used : used + len(structure.per_sample)]
                 used += len(structure.per_sample)
-            groups: tuple[Float[Array, "groups dim dim"], ...] = ()
+            groups: dict[int, Float[Array, "groups dim dim"]] = {}
             if any(structure.shared):
                 assert matrices is not None
-                assert step.layer is not None
-                groups = _group_matrices(structure, matrices[self.chain_layers.index(step.layer)])
+                groups = _group_matrices(structure, matrices[step.chains])
             result.append(Parameters(groups, own, None))
         return result
 
@@ -218,48 +235,37 @@ def _items(circuit: Definition) -> list[PairMap | tuple[int, Gate | np.ndarray]]
 
 
 def _steps(
-    pairs: Sequence[PairMap],
-    layer: int | None,
-    shared: Sequence[int],
-    per_sample: Sequence[int],
-    num_qubits: int,
+    maps: _WireMaps | None, pairs: Sequence[PairMap], num_qubits: int
 ) -> list[Step | PairMap]:
     """The steps of a layer: consecutive maps that permute words become one permutation."""
     steps: list[Step | PairMap] = []
-    groups = tuple(
-        (int(wires[0]), len(wires))
-        for wires in np.array_split(np.arange(num_qubits), -(-num_qubits // _GROUP_SIZE))
-    )
-    run: list[PairMap] = []
-    open_layer = layer is not None
-
-    def close() -> None:
-        nonlocal run, open_layer
-        if run or open_layer:
-            flags = [open_layer and not set(shared).isdisjoint(range(f, f + s)) for f, s in groups]
-            structure = Structure(
-                num_qubits=num_qubits,
-                levels=4,
-                groups=groups,
-                shared=tuple(flags),
-                per_sample=tuple(per_sample) if open_layer else (),
-                permutes=bool(run),
-                num_phases=0,
-                phases_per_sample=False,
-                has_factors=bool(run),
-            )
-            tables = _tables(structure, run)
-            steps.append(Step(structure, tables, layer if open_layer else None))
-        run, open_layer = [], False
-
-    for pair in pairs:
-        if np.all(np.count_nonzero(_nonzero(pair.matrix), axis=1) == 1):
-            run.append(pair)
-        else:
-            close()
-            steps.append(pair)
-    close()
+    if maps is not None:
+        # The matrices on the wires come with the permutation that follows, if one does.
+        leading = list(itertools.takewhile(lambda pair: pair.permutes_words, pairs))
+        steps.append(_step(maps, leading, num_qubits))
+        pairs = pairs[len(leading) :]
+    for permutes, group in itertools.groupby(pairs, lambda pair: pair.permutes_words):
+        run = list(group)
+        steps += [_step(None, run, num_qubits)] if permutes else run
     return steps
+
+
+def _step(maps: _WireMaps | None, run: Sequence[PairMap], num_qubits: int) -> Step:
+    """The maps of wires, then those of pairs, which all permute words."""
+    shared = () if maps is None else maps.shared
+    groups = wire_groups(num_qubits, _GROUP_SIZE)
+    structure = Structure(
+        num_qubits=num_qubits,
+        levels=4,
+        groups=groups,
+        shared=tuple(any(f <= wire < f + size for wire in shared) for f, size in groups),
+        per_sample=() if maps is None else tuple(maps.per_sample),
+        permutes=bool(run),
+        num_phases=0,
+        phases_per_sample=False,
+        has_factors=bool(run),
+    )
+    return Step(structure, _tables(structure, run), None if maps is None else maps.number)
 
 
 def _tables(structure: Structure, run: Sequence[PairMap]) -> Tables:
@@ -302,16 +308,13 @@ def _word_map(pair: PairMap, num_qubits: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _group_matrices(
     structure: Structure, matrices: Float[Array, "wires 4 4"]
-) -> tuple[Float[Array, "groups dim dim"], ...]:
-    """The matrices of a layer's groups, by size of group."""
-    present = [
-        group for group, flag in zip(structure.groups, structure.shared, strict=True) if flag
-    ]
-    result = []
+) -> dict[int, Float[Array, "groups dim dim"]]:
+    """The matrices of a layer's groups; see `Parameters.matrices`."""
+    result = {}
     for size in sorted({size for _, size in structure.groups}):
-        starts = np.array([first for first, own in present if own == size], int)
-        result.append(kronecker(matrices[starts[:, None] + np.arange(size)]))
-    return tuple(result)
+        starts = [structure.groups[group][0] for group in structure.matrix_groups(size)]
+        result[size] = kronecker(matrices[np.array(starts, int)[:, None] + np.arange(size)])
+    return result
 
 
 def _apply_pair(matrix: np.ndarray, wires: tuple[int, int], state: Components) -> Components:
