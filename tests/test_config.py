@@ -3,7 +3,6 @@
 import importlib.util
 import pkgutil
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import yaml
@@ -12,7 +11,7 @@ from hqnn_jax import config as schema
 from hqnn_jax.ablation.file import load_ablation
 from hqnn_jax.ablation.plan import Plan
 from hqnn_jax.backbones import Backbone
-from hqnn_jax.circuits import ANSATZE, CIRCUITS, EMBEDDINGS, ENGINES, ENTANGLEMENTS, MEASUREMENTS
+from hqnn_jax.circuits import ANSATZE, CIRCUITS, EMBEDDINGS, ENTANGLEMENTS, MEASUREMENTS
 from hqnn_jax.config import FOLDER_NAMES, Config
 from hqnn_jax.config.hardware import HardwareConfig
 from hqnn_jax.config.loading import load_config, load_section, validated
@@ -252,7 +251,6 @@ def test_names_in_the_schema_are_those_that_exist():
     assert set(schema.ANSATZ_NAMES) == set(ANSATZE)
     assert set(schema.ENTANGLEMENT_NAMES) == set(ENTANGLEMENTS)
     assert set(schema.MEASUREMENT_NAMES) == set(MEASUREMENTS)
-    assert get_args(schema.CircuitConfig.model_fields["engine"].annotation) == ENGINES
     for paper in schema.PAPER_NAMES:
         assert importlib.util.find_spec(f"hqnn_jax.experiments.{paper}")
 

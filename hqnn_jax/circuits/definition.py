@@ -60,6 +60,11 @@ class Definition:
         """Number of outputs for one sample."""
         return len(self.observables)
 
+    @property
+    def is_noisy(self) -> bool:
+        """Whether anything happens to the state after the gates, or to what is read out."""
+        return self.noise is not None and not self.noise.is_trivial
+
     def with_noise(self: AnyDefinition, noise: NoiseModel | None) -> AnyDefinition:
         """The same circuit with a noise model; None makes it ideal again.
 

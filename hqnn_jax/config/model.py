@@ -25,7 +25,7 @@ from hqnn_jax.config.names import (
     MEASUREMENT_NAMES,
     MIDDLE_NAMES,
     PRETRAINED_NAMES,
-    Engine,
+    EngineName,
 )
 from hqnn_jax.config.noise import NoiseConfig
 
@@ -128,7 +128,7 @@ class CircuitConfig(Section):
     """Start small and grow while training; null keeps the size."""
     noise: NoiseConfig | None = None
     """Noise of the circuit that is trained, simulated exactly; null for an ideal circuit."""
-    engine: Engine = "auto"
+    engine: EngineName = "auto"
 
     @field_validator("name")
     @classmethod

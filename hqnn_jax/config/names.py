@@ -140,8 +140,10 @@ CIRCUIT_NAMES = (
     "strongly_entangling",
     "composed",
 )
-Engine = Literal["auto", "pennylane", "statevector", "unitary", "pauli_transfer"]
-ENGINE_NAMES: tuple[str, ...] = get_args(Engine)
+EngineName = Literal["auto", "pennylane", "statevector", "unitary", "pauli_transfer"]
+ENGINE_NAMES: tuple[str, ...] = get_args(EngineName)
+"""`auto`, and the modules of `hqnn_jax.circuits.engines` in order of preference where estimated
+times are equal."""
 
 EMBEDDING_NAMES = ("angle_x", "angle_y", "angle_z", "iqp", "zz", "amplitude")
 ANSATZ_NAMES = (

@@ -11,7 +11,8 @@ import pytest
 
 from hqnn_jax.benchmarks.measure import GRADIENT
 from hqnn_jax.benchmarks.rows import make_circuit
-from hqnn_jax.circuits import Circuit, engines, radhi2025, strongly_entangling
+from hqnn_jax.circuits import Circuit, radhi2025, strongly_entangling
+from hqnn_jax.circuits.engines import auto
 from hqnn_jax.circuits.engines.cost import RATES
 from hqnn_jax.circuits.noise.channels import depolarizing
 from hqnn_jax.circuits.noise.model import NoiseModel
@@ -38,25 +39,25 @@ def reuploading() -> Circuit:
 @pytest.mark.parametrize("backend", RATES)
 def test_reuploading_is_never_folded(backend):
     for batch in BATCHES:
-        assert engines.choose(reuploading(), batch, backend) == "statevector"
+        assert auto.choose(reuploading(), batch, backend) == "statevector"
 
 
 @pytest.mark.parametrize("backend", RATES)
 def test_noise_is_left_to_the_pauli_basis(backend):
     for circuit in (reuploading(), radhi2025(3, 1)):
         for batch in BATCHES:
-            assert engines.choose(circuit.with_noise(NOISE), batch, backend) == "pauli_transfer"
+            assert auto.choose(circuit.with_noise(NOISE), batch, backend) == "pauli_transfer"
 
 
 def test_a_model_without_noise_changes_no_choice():
     for batch in BATCHES:
-        found = engines.choose(reuploading().with_noise(NoiseModel()), batch, "cpu")
-        assert found == engines.choose(reuploading(), batch, "cpu")
+        found = auto.choose(reuploading().with_noise(NoiseModel()), batch, "cpu")
+        assert found == auto.choose(reuploading(), batch, "cpu")
 
 
 def test_noise_on_too_many_qubits_is_refused_when_built():
     noisy = strongly_entangling(13, 1).with_noise(NOISE)
-    for refuse in (lambda: engines.choose(noisy, 1), noisy.to_jax):
+    for refuse in (lambda: auto.choose(noisy, 1), noisy.to_jax):
         with pytest.raises(CircuitError, match=r"no engine applies.*'pauli_transfer': .*traject"):
             refuse()
 
@@ -65,14 +66,14 @@ def test_noise_on_too_many_qubits_is_refused_when_built():
 def test_many_qubits_are_never_folded(backend):
     circuit = strongly_entangling(14, 1)
     for batch in BATCHES:
-        assert engines.choose(circuit, batch, backend) == "statevector"
+        assert auto.choose(circuit, batch, backend) == "statevector"
 
 
 def test_folding_pays_for_large_batches():
     circuit = strongly_entangling(4, 6)
-    assert engines.choose(circuit, 2**20, "cpu") in ("unitary", "pauli_transfer")
+    assert auto.choose(circuit, 2**20, "cpu") in ("unitary", "pauli_transfer")
     # Seven wires fold into 2^14 numbers, a single sample has 2^7.
-    assert engines.choose(strongly_entangling(7, 6), 1, "cpu") == "statevector"
+    assert auto.choose(strongly_entangling(7, 6), 1, "cpu") == "statevector"
 
 
 def program(circuit: Circuit, engine: str, batch: int) -> str:
@@ -91,7 +92,7 @@ def test_auto_is_the_chosen_engine(monkeypatch, chosen):
         asked.append(batch)
         return chosen
 
-    monkeypatch.setattr(engines, "choose", choose)
+    monkeypatch.setattr(auto, "choose", choose)
     assert program(circuit, "auto", 5) == program(circuit, chosen, 5)
     assert asked[-1] == 5
 
@@ -99,7 +100,7 @@ def test_auto_is_the_chosen_engine(monkeypatch, chosen):
 def test_auto_chooses_for_every_batch_anew(monkeypatch):
     circuit = strongly_entangling(3, 2)
     by_batch = {4: "unitary", 9: "statevector"}
-    monkeypatch.setattr(engines, "choose", lambda circuit, batch: by_batch.get(batch, "unitary"))
+    monkeypatch.setattr(auto, "choose", lambda circuit, batch: by_batch.get(batch, "unitary"))
     evaluate = circuit.to_jax()
     for batch, engine in by_batch.items():
         weights = jnp.arange(circuit.num_weights, dtype=jnp.float32).reshape(circuit.weights_shape)
@@ -137,7 +138,7 @@ def misjudged(rows: list[tuple[str, dict]]) -> list[str]:
     found = []
     for name, row in rows:
         seconds = medians(row)
-        chosen = engines.choose(make(row["circuit"]), row["batch"], "cpu")
+        chosen = auto.choose(make(row["circuit"]), row["batch"], "cpu")
         where = f"{name}: {row['circuit']}, batch {row['batch']}: '{chosen}'"
         best = min(seconds, key=lambda engine: seconds[engine])
         if chosen not in seconds:
@@ -164,7 +165,7 @@ def test_a_wrong_choice_is_noticed():
         ]
         return "made up", {"circuit": "sel3x2", "batch": batch, "contenders": contenders}
 
-    chosen = engines.choose(make_circuit("sel3x2"), 64, "cpu")
+    chosen = auto.choose(make_circuit("sel3x2"), 64, "cpu")
     other = next(name for name in ("statevector", "unitary") if name != chosen)
     assert misjudged([row(64, **{chosen: 1.4, other: 1.0})]) == []
     (line,) = misjudged([row(64, **{chosen: 1.6, other: 1.0})])

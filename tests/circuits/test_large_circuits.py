@@ -8,7 +8,7 @@ import numpy as np
 import pennylane as qml
 import pytest
 
-from hqnn_jax.circuits import Circuit, engines, strongly_entangling
+from hqnn_jax.circuits import Circuit, strongly_entangling
 from hqnn_jax.circuits.engines import chunking, statevector, unitary
 from hqnn_jax.circuits.engines.chunking import in_chunks, memory_budget
 from hqnn_jax.circuits.library import compose
@@ -230,7 +230,7 @@ def test_batches_that_do_not_fit_are_divided(monkeypatch, engine):
     whole = value_and_gradients(circuit.to_jax(engine), *arguments)
     assert scan_lengths(circuit.to_jax(engine), *arguments[:2]) == []
     # The least budget: one sample at a time, however large a state is.
-    monkeypatch.setattr(engines, "memory_budget", lambda: 1)
+    monkeypatch.setattr(chunking, "memory_budget", lambda: 1)
     divided = circuit.to_jax(engine)
     assert scan_lengths(divided, *arguments[:2]) == [7]
     assert_same(value_and_gradients(divided, *arguments), whole, 2e-6)
@@ -239,14 +239,13 @@ def test_batches_that_do_not_fit_are_divided(monkeypatch, engine):
 def test_budget_counts_states(monkeypatch):
     circuit = strongly_entangling(3, 1)
     state = 2 * 2**3 * 4 * statevector.stored_states(circuit)
-    monkeypatch.setattr(engines, "memory_budget", lambda: int(2.5 * state))
+    monkeypatch.setattr(chunking, "memory_budget", lambda: int(2.5 * state))
     # Two samples at a time: four chunks for a batch of seven.
     assert scan_lengths(circuit.to_jax("statevector"), *inputs(circuit, 7)[:2]) == [4]
 
 
 def with_memory(monkeypatch, size):
-    for module in (chunking, engines):
-        monkeypatch.setattr(module, "total_memory", lambda device=None: int(size))
+    monkeypatch.setattr(chunking, "total_memory", lambda device=None: int(size))
 
 
 def test_observables_that_flip_bits_count():
@@ -266,7 +265,7 @@ def test_a_sample_that_does_not_fit_is_refused(monkeypatch, engine):
     with pytest.raises(CircuitError, match=message):
         evaluate(weights, features)
     # Enough for the value, not for the gradient.
-    monkeypatch.setattr(engines, "memory_budget", lambda: 1)
+    monkeypatch.setattr(chunking, "memory_budget", lambda: 1)
     with_memory(monkeypatch, 3 * state)
     evaluate = circuit.to_jax(engine)
     assert evaluate(weights, features).shape == (7, circuit.num_outputs)

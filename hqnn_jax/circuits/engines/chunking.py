@@ -101,3 +101,32 @@ def in_chunks(evaluate: Evaluate, samples: int) -> Evaluate:
         return outputs.reshape(chunks * size, -1)[:batch]
 
     return evaluate_in_chunks
+
+
+def fitting(evaluate: Evaluate, circuit: Definition, held: float, stored: float) -> Evaluate:
+    """Divide batches whose states, with those stored for the gradient, would not fit the device.
+
+    Where not even one sample's would, the function raises CircuitError.
+
+    Args:
+        evaluate: the function.
+        circuit: the circuit that it evaluates.
+        held: states of one sample that exist at the same time while its outputs are computed.
+        stored: the same while their gradient is computed.
+    """
+    numbers = 2.0 * 2**circuit.num_qubits
+
+    def evaluate_fitting(
+        weights: Float[Array, "..."], features: Float[Array, "batch features"]
+    ) -> Float[Array, "batch outputs"]:
+        state = numbers * weights.dtype.itemsize
+        check_fits(circuit, held * state, "the value of one sample")
+        samples = max(1, int(memory_budget() // (stored * state)))
+        divided = in_chunks(evaluate, samples)
+        if stored * state > total_memory():
+            divided = with_check_of_gradient(
+                divided, circuit, stored * state, "the gradient of one sample"
+            )
+        return divided(weights, features)
+
+    return evaluate_fitting

@@ -1,4 +1,4 @@
-"""What an evaluation with its gradient costs, and the choice of the cheapest engine.
+"""What an evaluation with its gradient costs, as far as that is the same for all engines.
 
 The model counts, for value and gradient, the compiled operations, the multiply-adds in matrix
 products and the numbers read or written elsewhere. The time of each was fitted to measurements of
@@ -39,9 +39,8 @@ RATES = {
     "tpu": Rates(operation=2e-6, multiply_add=6e-14, number=4e-12),
 }
 
-# Forward, gradient in the state and gradient in the matrices.
-_PASSES = 3
-_GROUP = {1: 5, 2: 4}
+PASSES = 3
+"""Forward, gradient in the state and gradient in the matrices."""
 
 
 class Shape(NamedTuple):
@@ -79,48 +78,6 @@ class Shape(NamedTuple):
             real_encoding=real,
             outputs=circuit.num_outputs,
         )
-
-
-def statevector_work(shape: Shape, batch: int) -> Work:
-    """Every layer multiplies each group of wires and moves all numbers a few times."""
-    per_group = _GROUP[shape.components]
-    groups = -(-shape.num_qubits // per_group)
-    rows = shape.components * 2 ** (shape.num_qubits / groups)
-    state = shape.components * 2**shape.num_qubits * batch
-    return Work(
-        operations=_PASSES * (shape.layers * (2 * groups + 1) + 14),
-        multiply_adds=_PASSES * state * (shape.layers * groups * rows + shape.outputs),
-        numbers=_PASSES * state * (2 * shape.layers * groups + 4),
-    )
-
-
-def unitary_work(shape: Shape, batch: int) -> Work:
-    """The layers act on all basis states of the encoded qubits; the batch is one product."""
-    columns = 2**shape.encoded
-    # What follows the data on the same qubits is a layer of its own here.
-    folded = statevector_work(shape._replace(layers=shape.layers + 1), columns)
-    vectors = (1 if shape.real_encoding else 2) * columns
-    rows = shape.components * 2**shape.num_qubits
-    return Work(
-        operations=folded.operations - _PASSES * 6,
-        multiply_adds=folded.multiply_adds + _PASSES * rows * batch * (vectors + shape.outputs),
-        numbers=folded.numbers + _PASSES * batch * (2 * rows + 4 * vectors),
-    )
-
-
-def pauli_transfer_work(shape: Shape, batch: int) -> Work:
-    """Observables cross all layers as Pauli vectors; the batch meets the basis functions."""
-    groups = -(-shape.num_qubits // 2)
-    vectors = shape.outputs * 4.0**shape.num_qubits
-    basis = 3.0**shape.encoded
-    # Beyond a certain size, products of the basis functions of all qubits are not stored.
-    stored = basis if basis <= 256 else 2 * np.sqrt(basis) + shape.outputs * np.sqrt(basis)
-    return Work(
-        operations=_PASSES * ((shape.layers + 1) * (2 * groups + 1) + 15),
-        multiply_adds=_PASSES
-        * (vectors * 16 * groups * (shape.layers + 1) + basis * shape.outputs * batch),
-        numbers=_PASSES * (vectors * (2 * groups + 2) * (shape.layers + 1) + 4 * batch * stored),
-    )
 
 
 def seconds(work: Work, backend: str) -> float:

@@ -15,11 +15,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from hqnn_jax.circuits.definition import Definition
+from hqnn_jax.circuits.engines.cost import PASSES, Shape, Work
+from hqnn_jax.circuits.engines.engine import Engine
 from hqnn_jax.circuits.gates import Gate
 from hqnn_jax.circuits.simulation.components import Components, product_state
 from hqnn_jax.circuits.simulation.encoding import Encoding
 from hqnn_jax.circuits.simulation.rotations import Angles
-from hqnn_jax.circuits.simulation.transfer import Transfer
+from hqnn_jax.circuits.simulation.transfer import Transfer, reads_features_once
 from hqnn_jax.errors import CircuitError
 
 _PRECISION = jax.lax.Precision.HIGHEST
@@ -250,3 +252,37 @@ def _feature_order(circuit: Definition, plan: _Plan) -> list[int]:
             "one rotation, on a qubit of its own before any two-qubit gate"
         )
     return [axes[feature] for feature in range(circuit.num_features)]
+
+
+def work(shape: Shape, batch: int) -> Work:
+    """Observables cross all layers as Pauli vectors; the batch meets the basis functions."""
+    groups = -(-shape.num_qubits // 2)
+    vectors = shape.outputs * 4.0**shape.num_qubits
+    basis = 3.0**shape.encoded
+    # Beyond a certain size, products of the basis functions of all qubits are not stored.
+    stored = (
+        basis if basis <= _MAX_WHOLE_BASIS else 2 * np.sqrt(basis) + shape.outputs * np.sqrt(basis)
+    )
+    return Work(
+        operations=PASSES * ((shape.layers + 1) * (2 * groups + 1) + 15),
+        multiply_adds=PASSES
+        * (vectors * 16 * groups * (shape.layers + 1) + basis * shape.outputs * batch),
+        numbers=PASSES * (vectors * (2 * groups + 2) * (shape.layers + 1) + 4 * batch * stored),
+    )
+
+
+def _may_be_fastest(circuit: Definition) -> bool:
+    """Whether observables can be pulled back to where the data enters, or nothing else applies.
+
+    Vectors of the samples in the Pauli basis are larger than state vectors, always.
+    """
+    return circuit.is_noisy or reads_features_once(circuit)
+
+
+ENGINE = Engine(
+    build=build,
+    why_not=why_not,
+    follows_noise=True,
+    work=work,
+    may_be_fastest=_may_be_fastest,
+)

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from hqnn_jax.circuits.capture.pennylane_norms import defined_norms
 from hqnn_jax.circuits.definition import Definition
+from hqnn_jax.circuits.engines.engine import Engine, Memory
 
 
 def build(circuit: Definition) -> Callable[..., Float[Array, "batch outputs"]]:
@@ -27,3 +28,7 @@ def build(circuit: Definition) -> Callable[..., Float[Array, "batch outputs"]]:
         return jnp.concatenate([jnp.atleast_1d(result) for result in results]).astype(weights.dtype)
 
     return jax.vmap(evaluate_sample, in_axes=(None, 0))
+
+
+# The gradient keeps the state after each gate.
+ENGINE = Engine(build=build, memory=lambda circuit: Memory(2.0, 4.0 + len(circuit.gates)))

@@ -6,9 +6,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
 from hqnn_jax.circuits.definition import Definition
+from hqnn_jax.circuits.engines.cost import PASSES, Shape, Work
+from hqnn_jax.circuits.engines.engine import Engine, Memory
 from hqnn_jax.circuits.gates import REAL_GATES
 from hqnn_jax.circuits.simulation.components import from_components
-from hqnn_jax.circuits.simulation.evolution import Evolution
+from hqnn_jax.circuits.simulation.evolution import Evolution, group_size
 from hqnn_jax.circuits.simulation.expectation import Expectation
 from hqnn_jax.circuits.simulation.rotations import Angles
 from hqnn_jax.circuits.simulation.schedule import Entangler, Layer, schedule
@@ -104,3 +106,22 @@ def held_states(circuit: Definition) -> float:
 def _flipped_states(circuit: Definition) -> int:
     """Copies of the state with bits flipped, all of which the compiler makes at once."""
     return len(Expectation.of(circuit.observables, circuit.num_qubits).terms.keys() - {0})
+
+
+def work(shape: Shape, batch: int) -> Work:
+    """Every layer multiplies each group of wires and moves all numbers a few times."""
+    groups = -(-shape.num_qubits // group_size(shape.components))
+    rows = shape.components * 2 ** (shape.num_qubits / groups)
+    state = shape.components * 2**shape.num_qubits * batch
+    return Work(
+        operations=PASSES * (shape.layers * (2 * groups + 1) + 14),
+        multiply_adds=PASSES * state * (shape.layers * groups * rows + shape.outputs),
+        numbers=PASSES * state * (2 * shape.layers * groups + 4),
+    )
+
+
+ENGINE = Engine(
+    build=build,
+    memory=lambda circuit: Memory(held_states(circuit), stored_states(circuit)),
+    work=work,
+)

@@ -13,6 +13,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from hqnn_jax.circuits.definition import Definition
+from hqnn_jax.circuits.engines import statevector
+from hqnn_jax.circuits.engines.cost import PASSES, Shape, Work
+from hqnn_jax.circuits.engines.engine import Engine, Memory
 from hqnn_jax.circuits.engines.statevector import measured_layers
 from hqnn_jax.circuits.simulation.bits import bit
 from hqnn_jax.circuits.simulation.components import Components, product_state
@@ -86,3 +89,20 @@ def _apply(matrix: Components, vectors: Components) -> Components:
         rows = jnp.concatenate([rows, turned], axis=1)
     product = jnp.matmul(rows, vectors.reshape(rows.shape[1], -1), precision=_PRECISION)
     return product.reshape(*matrix.shape[:2], -1)
+
+
+def work(shape: Shape, batch: int) -> Work:
+    """The layers act on all basis states of the encoded qubits; the batch is one product."""
+    columns = 2**shape.encoded
+    # What follows the data on the same qubits is a layer of its own here.
+    folded = statevector.work(shape._replace(layers=shape.layers + 1), columns)
+    vectors = (1 if shape.real_encoding else 2) * columns
+    rows = shape.components * 2**shape.num_qubits
+    return Work(
+        operations=folded.operations - PASSES * 6,
+        multiply_adds=folded.multiply_adds + PASSES * rows * batch * (vectors + shape.outputs),
+        numbers=folded.numbers + PASSES * batch * (2 * rows + 4 * vectors),
+    )
+
+
+ENGINE = Engine(build=build, why_not=why_not, memory=lambda circuit: Memory(1.0, 4.0), work=work)
