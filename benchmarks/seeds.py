@@ -24,8 +24,8 @@ from hqnn_jax.files import write_atomically
 from hqnn_jax.malloc import keep_large_buffers
 from hqnn_jax.progress import Progress
 from hqnn_jax.runs.setup import Study
-from hqnn_jax.training.loop import TrainingData
-from hqnn_jax.training.seeds import SeedsProgram, compile_seeds, fit_seeds
+from hqnn_jax.training.program import Program, TrainingData, compile_program
+from hqnn_jax.training.seeds import fit_seeds
 from hqnn_jax.training.step import Task
 
 
@@ -37,7 +37,7 @@ class Contender:
     task: Task
     seeds: tuple[int, ...]
     data: TrainingData
-    program: SeedsProgram
+    program: Program
 
     @classmethod
     def of(cls, study: Study, count: int) -> Contender:
@@ -47,13 +47,13 @@ class Contender:
         data = study.training_data_of_seeds(seeds)
         states = study.initial_states_of(task, seeds)
         size = study.config.evaluation.batch_size
-        return cls(study, task, seeds, data, compile_seeds(task, states, data, size))
+        return cls(study, task, seeds, data, compile_program(task, states, data, size))
 
     def train(self) -> float:
         """Train all epochs and return the seconds, for all seeds together."""
         states = self.study.initial_states_of(self.task, self.seeds)
         return fit_seeds(
-            self.task, self.program, states, self.data, self.seeds,
+            self.program, states, self.data, self.seeds,
             choose="best", progress=Progress(terminal=False), stop=lambda: False,
         ).seconds  # fmt: skip
 

@@ -26,7 +26,7 @@ from hqnn_jax.runs.finished import FinishedRun, load_run
 from hqnn_jax.runs.folder import RunFolder
 from hqnn_jax.runs.run import train
 from hqnn_jax.runs.summary import write_run_report
-from hqnn_jax.training.loop import Interrupted
+from hqnn_jax.training.interrupt import Interrupted
 
 SMALL = (
     "dataset.name=synthetic_cells",

@@ -44,8 +44,7 @@ from hqnn_jax.files import locked, read_json, write_atomically
 from hqnn_jax.progress import Progress
 from hqnn_jax.reporting.document import Document
 from hqnn_jax.training.equilibrium_propagation import EquilibriumConfig
-from hqnn_jax.training.interrupt import stop_requested
-from hqnn_jax.training.loop import Interrupted
+from hqnn_jax.training.interrupt import Interrupted, stop_requested
 
 TITLE = "Analyzing Images of Blood Cells with Quantum Machine Learning Methods"
 REFERENCE = "arXiv:2601.18710"

@@ -25,8 +25,7 @@ from hqnn_jax.evaluation.comparison import summarise
 from hqnn_jax.files import locked
 from hqnn_jax.progress import Progress
 from hqnn_jax.runs.folder import describe_environment
-from hqnn_jax.training.interrupt import stop_requested
-from hqnn_jax.training.loop import Interrupted
+from hqnn_jax.training.interrupt import Interrupted, stop_requested
 
 _POLL_SECONDS = 1.0
 

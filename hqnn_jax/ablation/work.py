@@ -27,15 +27,9 @@ from hqnn_jax.runs.folder import RunFolder
 from hqnn_jax.runs.run import evaluate, train
 from hqnn_jax.runs.setup import Study, describe_dataset
 from hqnn_jax.runs.stages import Stages
-from hqnn_jax.training.loop import TrainingData
 from hqnn_jax.training.prediction import Predictor, averaged_over_views, of_seeds
-from hqnn_jax.training.seeds import (
-    SeedsProgram,
-    TrainedSeeds,
-    compile_seeds,
-    fit_seeds,
-    name_seeds,
-)
+from hqnn_jax.training.program import Program, TrainingData, compile_program
+from hqnn_jax.training.seeds import TrainedSeeds, fit_seeds, name_seeds
 from hqnn_jax.training.seeds_checkpoint import SeedsCheckpoint
 from hqnn_jax.training.state import TrainState
 from hqnn_jax.training.step import Task
@@ -151,9 +145,9 @@ class Worker:
             yield Finished(tuple(cells), size)
             checkpoint.delete()  # not before the cells are stored
 
-    def _compile(self, study: Study, task: Task, start: _Start) -> SeedsProgram:
+    def _compile(self, study: Study, task: Task, start: _Start) -> Program:
         with self.progress.task("compiling"):
-            return compile_seeds(
+            return compile_program(
                 task,
                 start.states,
                 start.data,
@@ -166,14 +160,13 @@ class Worker:
         work: Work,
         study: Study,
         task: Task,
-        program: SeedsProgram,
+        program: Program,
         start: _Start,
         checkpoint: SeedsCheckpoint,
     ) -> list[tuple[Arm, int, bytes]]:
         """Train some seeds together and evaluate them in every arm."""
         seeds = start.seeds
         trained = fit_seeds(
-            task,
             program,
             start.states,
             start.data,
@@ -246,7 +239,7 @@ class Worker:
         return cells
 
 
-def _fitting(program: SeedsProgram, num_seeds: int) -> int:
+def _fitting(program: Program, num_seeds: int) -> int:
     """Return how many of the seeds a program is for fit into memory together, at least one."""
     available = available_memory(cpu_share=0.5)
     if program.memory <= available:
@@ -254,7 +247,7 @@ def _fitting(program: SeedsProgram, num_seeds: int) -> int:
     return max(1, int(num_seeds * available / program.memory))
 
 
-def _require_memory(program: SeedsProgram, num_seeds: int) -> None:
+def _require_memory(program: Program, num_seeds: int) -> None:
     """Raise if a program does not fit whose size was decided when the study began."""
     available = available_memory(cpu_share=1.0)
     if program.memory > available:
@@ -275,7 +268,7 @@ def available_memory(*, cpu_share: float) -> int:
 
 
 def _evaluate(
-    study: Study, task: Task, program: SeedsProgram, variables: Variables, seeds: Sequence[int]
+    study: Study, task: Task, program: Program, variables: Variables, seeds: Sequence[int]
 ) -> dict[str, Any]:
     """Return the probabilities of validation and test images, [images, seeds, classes]."""
     options, evaluated = study.config.evaluation, study.evaluation_task(task)

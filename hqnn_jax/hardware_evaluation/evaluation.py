@@ -37,7 +37,7 @@ from hqnn_jax.hardware_evaluation.results import (
 from hqnn_jax.hardware_evaluation.trained import StoredPredictions, TrainedCircuit
 from hqnn_jax.progress import Progress
 from hqnn_jax.runs.folder import describe_environment
-from hqnn_jax.training.loop import Interrupted
+from hqnn_jax.training.interrupt import Interrupted
 
 Evaluated = TrainedCircuit | StoredPredictions
 _PACKAGES = ("qiskit", "qiskit-aer", "qiskit-ibm-runtime")

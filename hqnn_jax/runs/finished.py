@@ -19,6 +19,7 @@ from hqnn_jax.evaluation.published import SPLITS
 from hqnn_jax.files import read_arrays, read_bytes, read_json
 from hqnn_jax.runs.folder import RunFolder
 from hqnn_jax.runs.stored_metrics import read_metrics
+from hqnn_jax.training.history import read_history
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def load_run(path: Path, data_dir: Path | None = None) -> FinishedRun:
         config=load_config(files.config).with_data_in(data_dir),
         config_text=text.decode(errors="replace"),
         metrics=metrics,
-        history=tuple(files.read_history(finished=True)),
+        history=tuple(read_history(files.history, finished=True)),
         predictions=_read_predictions(files.predictions, metrics, again),
         explanations=(
             _read_explanations(files.explanations, metrics, again)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
@@ -20,7 +19,6 @@ from hqnn_jax.errors import RunFolderError
 from hqnn_jax.files import (
     contents,
     read_json,
-    read_json_lines,
     write_atomically,
     write_json,
 )
@@ -35,11 +33,6 @@ _ROUNDING = (
     "versions.jax", "versions.jaxlib",
 )  # fmt: skip
 """On which of these the last digits of a result depend."""
-HISTORY_FIGURES = (
-    "seed", "epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy",
-    "seconds",
-)  # fmt: skip
-"""What the record of an epoch has at least."""
 
 
 class RunFolder:
@@ -171,52 +164,6 @@ class RunFolder:
                 f"{self.path}: the run has another configuration: {key} is {old!r} "
                 f"there, {new!r} here; resume with {self.config}, or choose another --out"
             )
-
-    def read_history(
-        self, seed: int | None = None, *, finished: bool = False
-    ) -> list[dict[str, Any]]:
-        """Return one record per finished epoch, of one seed or of all, in order.
-
-        Args:
-            seed: of which seed; None of all.
-            finished: whether the run has finished; before that, a missing file has no records, and
-                a half-written last line is left out.
-
-        Raises:
-            RunFolderError: if a line is damaged.
-        """
-        if not finished and not self.history.exists():
-            return []
-        advice = "restore it from a copy, or run again in another --out"
-        records = read_json_lines(self.history, RunFolderError, advice, whole=finished)
-        for number, record in enumerate(records, start=1):
-            for name in HISTORY_FIGURES:
-                kind = int if name in ("seed", "epoch") else int | float
-                if not isinstance(record.get(name), kind):
-                    raise RunFolderError(
-                        f"{self.history}: line {number}: {name}: expected a number, got "
-                        f"{record.get(name)!r:.40}; {advice}"
-                    )
-        return [record for record in records if seed is None or record["seed"] == seed]
-
-    def append_history(self, record: Mapping[str, Any]) -> None:
-        """Add the record of one epoch."""
-        try:
-            with self.history.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
-        except OSError as error:
-            raise RunFolderError(
-                f"{self.history}: cannot write: {error.strerror}; free space, then resume with "
-                "--resume"
-            ) from error
-
-    def trim_history(self, seed: int, epochs: int) -> None:
-        """Drop the records of a seed after its first `epochs` epochs, and broken lines.
-
-        An epoch whose checkpoint was not on disk at a kill is trained, and recorded, again.
-        """
-        kept = [r for r in self.read_history() if r["seed"] != seed or r["epoch"] <= epochs]
-        write_atomically(self.history, "".join(json.dumps(r) + "\n" for r in kept).encode())
 
 
 def describe_environment() -> dict[str, Any]:

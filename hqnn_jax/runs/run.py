@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from hqnn_jax.config import Config
 from hqnn_jax.data.dataset import SPLIT_NAMES
-from hqnn_jax.errors import CheckpointError
+from hqnn_jax.errors import CheckpointError, TrainingError
 from hqnn_jax.evaluation.cross_dataset import OtherDataset, Trained
 from hqnn_jax.evaluation.metrics import compute_metrics, mean_over_seeds
 from hqnn_jax.files import locked, write_arrays, write_json
@@ -21,8 +22,10 @@ from hqnn_jax.runs.setup import Study, describe_dataset
 from hqnn_jax.runs.stages import Stages
 from hqnn_jax.training.checkpoints import Checkpoints
 from hqnn_jax.training.growth import circuit_size, enlarge, saved_circuit_size
-from hqnn_jax.training.interrupt import stop_requested
+from hqnn_jax.training.history import read_history, trim_history
+from hqnn_jax.training.interrupt import Interrupted, SeedInterrupted, stop_requested
 from hqnn_jax.training.loop import fit
+from hqnn_jax.training.program import LossNotFinite
 from hqnn_jax.training.state import TrainState
 
 NUM_SAMPLE_IMAGES = 24
@@ -62,10 +65,25 @@ def _train(config: Config, folder: RunFolder, progress: Progress) -> None:
     others = load_others(study, progress)
     with stop_requested() as stop:
         for seed in config.seed_values():
-            _train_seed(stages, seed, folder, progress, stop)
+            with saying_where(folder):
+                _train_seed(stages, seed, folder, progress, stop)
     evaluate(
         stages, folder, progress=progress, compile_seconds=stages.compile_seconds, others=others
     )
+
+
+@contextlib.contextmanager
+def saying_where(folder: RunFolder) -> Iterator[None]:
+    """Say of what ends the training of a seed where it was, what is kept and how to go on."""
+    try:
+        yield
+    except SeedInterrupted as error:
+        raise Interrupted(f"{error}; go on with {folder.how_to_resume()}") from error
+    except LossNotFinite as error:
+        raise TrainingError(
+            f"{folder.path}: seed {error.seed}: training loss not finite in epoch {error.epoch}; "
+            f"the checkpoint of epoch {error.epoch - 1} is kept; {error.advice}"
+        ) from error
 
 
 def _train_seed(
@@ -76,7 +94,7 @@ def _train_seed(
     circuit, total = study.config.model.circuit, study.config.training.epochs
 
     def size_now() -> int:
-        return circuit_size(circuit, folder.read_history(seed))
+        return circuit_size(circuit, read_history(folder.history, seed))
 
     def grows_beyond(size: int) -> bool:
         return size_now() != size
@@ -84,12 +102,14 @@ def _train_seed(
     path = folder.checkpoints(seed)
     with Checkpoints(path, study.description(seed)) as checkpoints:
         latest = checkpoints.latest_step()
-        current = saved_circuit_size(circuit, folder.read_history(seed), study.epochs(latest or 0))
+        current = saved_circuit_size(
+            circuit, read_history(folder.history, seed), study.epochs(latest or 0)
+        )
         stage = stages.stage(current)
         state = stage.initial_state(seed)
         if latest is not None:
             state = checkpoints.restore(latest, state)
-        folder.trim_history(seed, int(study.epochs(latest or 0)))
+        trim_history(folder.history, seed, int(study.epochs(latest or 0)))
         while study.epochs(int(state.step)) < total:
             if grows_beyond(current):
                 current = size_now()
@@ -97,8 +117,8 @@ def _train_seed(
                 state = enlarge(state, stage.initial_state(seed))
                 progress.line(f"seed {seed}: the circuit grows to {current} {circuit.growth_axis}")
             state = fit(
-                stage.task, stages.program(current), state, stages.data(seed), seed=seed,
-                folder=folder, checkpoints=checkpoints, progress=progress, stop=stop,
+                stages.program(current), state, stages.data(seed), seed=seed,
+                history=folder.history, checkpoints=checkpoints, progress=progress, stop=stop,
                 pause=functools.partial(grows_beyond, current),
             )  # fmt: skip
 
@@ -171,7 +191,7 @@ def chosen_state(stages: Stages, folder: RunFolder, seed: int) -> tuple[int, Tra
             raise CheckpointError(
                 f"{path}: no checkpoint to evaluate; train the run first with --resume"
             )
-        circuit, history = study.config.model.circuit, folder.read_history(seed)
+        circuit, history = study.config.model.circuit, read_history(folder.history, seed)
         size = saved_circuit_size(circuit, history, study.epochs(step))
         return size, checkpoints.restore(step, stages.stage(size).initial_state(seed))
 
@@ -198,7 +218,7 @@ def _metrics(
     compile_seconds: float,
 ) -> dict[str, Any]:
     options = study.config.evaluation
-    history = folder.read_history()
+    history = read_history(folder.history)
     seeds = []
     for index, seed in enumerate(study.config.seed_values()):
         figures: dict[str, Any] = {"seed": seed, "best_epoch": best_epochs[index]}

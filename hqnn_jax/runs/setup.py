@@ -31,8 +31,8 @@ from hqnn_jax.runs.backbone import (
 )
 from hqnn_jax.training.features import backbone_features
 from hqnn_jax.training.insights import Insights
-from hqnn_jax.training.loop import TrainingData
 from hqnn_jax.training.optimizers import make_optimizer, make_plateau, make_schedule
+from hqnn_jax.training.program import TrainingData
 from hqnn_jax.training.state import TrainState, initial_state
 from hqnn_jax.training.step import Examples, Preprocessing, Task
 

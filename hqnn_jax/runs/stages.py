@@ -8,8 +8,8 @@ import functools
 from hqnn_jax.progress import Progress
 from hqnn_jax.runs.setup import Study
 from hqnn_jax.training.growth import with_circuit_size
-from hqnn_jax.training.loop import Program, TrainingData, compile_program
 from hqnn_jax.training.prediction import Predictor, averaged_over_views
+from hqnn_jax.training.program import Program, TrainingData, compile_program
 from hqnn_jax.training.state import TrainState
 from hqnn_jax.training.step import Task
 

@@ -7,6 +7,22 @@ import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+from hqnn_jax.errors import HqnnError
+
+
+class Interrupted(HqnnError):
+    """The user stopped; what was finished is kept."""
+
+
+class SeedInterrupted(Interrupted):
+    """The user stopped the training of a seed; a checkpoint was saved."""
+
+    def __init__(self, seed: int, epoch: int):
+        """Say where: after `epoch` whole epochs of `seed`."""
+        super().__init__(f"stopped in seed {seed} after epoch {epoch}; checkpoint saved")
+        self.seed = seed
+        self.epoch = epoch
+
 
 @contextlib.contextmanager
 def stop_requested() -> Iterator[Callable[[], bool]]:

@@ -20,7 +20,7 @@ from hqnn_jax.ablation.run import RayRequest, assemble, run_ablation
 from hqnn_jax.ablation.work import Work, Worker
 from hqnn_jax.errors import RunFolderError, TrainingError
 from hqnn_jax.progress import Progress
-from hqnn_jax.training.loop import Interrupted
+from hqnn_jax.training.interrupt import Interrupted
 
 ROOT = Path(experiment.__file__).parent
 QUIET = Progress(terminal=False)

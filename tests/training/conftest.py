@@ -12,8 +12,8 @@ from hqnn_jax.config import ModelConfig, TrainingConfig
 from hqnn_jax.models.classifier import HybridClassifier
 from hqnn_jax.models.groups import parameter_groups
 from hqnn_jax.models.pure import Model, Variables
-from hqnn_jax.training.loop import TrainingData
 from hqnn_jax.training.optimizers import make_optimizer, make_plateau, make_schedule
+from hqnn_jax.training.program import TrainingData
 from hqnn_jax.training.state import TrainState, initial_state
 from hqnn_jax.training.step import Examples, Preprocessing, Task
 

@@ -16,7 +16,7 @@ from hqnn_jax.runs.folder import RunFolder
 from hqnn_jax.runs.setup import Study
 from hqnn_jax.runs.stages import Stage
 from hqnn_jax.training.growth import circuit_size, enlarge, saved_circuit_size
-from hqnn_jax.training.loop import Interrupted
+from hqnn_jax.training.interrupt import Interrupted
 
 GROWTH = {"axis": "layers", "maximum": 3, "patience": 2, "min_improvement": 0.1}
 CONFIG = """

@@ -8,10 +8,13 @@ import pytest
 
 from hqnn_jax.errors import TrainingError
 from hqnn_jax.progress import Progress
-from hqnn_jax.runs.folder import HISTORY_FIGURES, RunFolder
-from hqnn_jax.training import loop
+from hqnn_jax.runs.folder import RunFolder
+from hqnn_jax.training import program
 from hqnn_jax.training.checkpoints import Checkpoints
-from hqnn_jax.training.loop import Interrupted, compile_program, fit
+from hqnn_jax.training.history import FIGURES, append_record, read_history, trim_history
+from hqnn_jax.training.interrupt import Interrupted
+from hqnn_jax.training.loop import fit
+from hqnn_jax.training.program import compile_program
 from tests.training.conftest import assert_same, norm_of_difference
 
 DESCRIPTION = {"seed": 0}
@@ -20,7 +23,7 @@ DESCRIPTION = {"seed": 0}
 @pytest.fixture(autouse=True)
 def step_by_step(monkeypatch):
     """Dispatch every step, as for images on CPU, so that training can be stopped in mid-epoch."""
-    monkeypatch.setattr(loop, "runs_whole_epochs", lambda data: False)
+    monkeypatch.setattr(program, "runs_whole_epochs", lambda data: False)
 
 
 class Run:
@@ -46,14 +49,13 @@ class Run:
             latest = checkpoints.latest_step()
             if latest is not None:
                 state = checkpoints.restore(latest, state)
-            self.folder.trim_history(0, int(state.step) // self.study.task.steps_per_epoch)
+            trim_history(self.folder.history, 0, int(state.step) // self.study.task.steps_per_epoch)
             return fit(
-                self.study.task,
                 self.program,
                 state,
                 self.study.data,
                 seed=0,
-                folder=self.folder,
+                history=self.folder.history,
                 checkpoints=checkpoints,
                 progress=Progress(terminal=False),
                 stop=stop,
@@ -62,7 +64,7 @@ class Run:
     def history(self):
         return [
             {key: value for key, value in record.items() if key != "seconds"}
-            for record in self.folder.read_history()
+            for record in read_history(self.folder.history)
         ]
 
 
@@ -81,7 +83,7 @@ def test_a_stopped_and_resumed_run_is_bitwise_an_uninterrupted_one(
     whole = Run(study, tmp_path / "whole")
     expected = whole()
     parts = Run(study, tmp_path / "parts")
-    with pytest.raises(Interrupted, match="--resume"):
+    with pytest.raises(Interrupted, match=r"^stopped in seed 0 after epoch \d; checkpoint saved$"):
         parts(stop_after=stop_after)
     resumed = parts()
     assert_same(resumed, expected)
@@ -93,7 +95,7 @@ def test_epochs_that_are_one_program_resume_bitwise_too(small_study, tmp_path, m
     """Features on CPU, and everything on accelerators."""
     study = small_study(**OPTIONS)
     steps = Run(study, tmp_path / "steps")()
-    monkeypatch.setattr(loop, "runs_whole_epochs", lambda data: True)
+    monkeypatch.setattr(program, "runs_whole_epochs", lambda data: True)
     whole = Run(study, tmp_path / "whole")
     expected = whole()
     assert norm_of_difference(expected.variables, steps.variables) < 1e-4
@@ -112,8 +114,8 @@ def test_an_epoch_without_its_checkpoint_is_trained_and_recorded_again(small_stu
     with pytest.raises(Interrupted):
         parts(stop_after=5)
     # A kill after the record of epoch 2 was written, but before its checkpoint was.
-    figures = dict.fromkeys(HISTORY_FIGURES, 99)
-    parts.folder.append_history({**figures, "seed": 0, "epoch": 2})
+    figures = dict.fromkeys(FIGURES, 99)
+    append_record(parts.folder.history, {**figures, "seed": 0, "epoch": 2})
     with parts.folder.history.open("a") as file:
         file.write('{"seed": 0, "epo')
     assert_same(parts(), expected)
@@ -122,8 +124,8 @@ def test_an_epoch_without_its_checkpoint_is_trained_and_recorded_again(small_stu
 
 def test_another_seed_keeps_its_records(small_study, tmp_path):
     run = Run(small_study(**OPTIONS), tmp_path / "run")
-    figures = dict.fromkeys(HISTORY_FIGURES, 0.5)
-    run.folder.append_history({**figures, "seed": 3, "epoch": 9})
+    figures = dict.fromkeys(FIGURES, 0.5)
+    append_record(run.folder.history, {**figures, "seed": 3, "epoch": 9})
     run()
     assert [r["seed"] for r in run.history()].count(3) == 1
 
@@ -136,7 +138,7 @@ def test_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(small_study, t
     poisoned = study.data.train._replace(inputs=study.data.train.inputs.at[3].set(jnp.nan))
     data = dataclasses.replace(study.data, train=poisoned)
     broken = Run(dataclasses.replace(study, data=data), tmp_path / "run")
-    with pytest.raises(TrainingError, match=r"not finite in epoch 2.*checkpoint of epoch 1"):
+    with pytest.raises(TrainingError, match=r"^seed 0: training loss not finite in epoch 2; lower"):
         broken()
     with Checkpoints(run.folder.checkpoints(0), DESCRIPTION) as checkpoints:
         restored = checkpoints.restore(checkpoints.latest_step(), study.state)

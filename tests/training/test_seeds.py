@@ -14,9 +14,10 @@ from hqnn_jax.runs.folder import RunFolder
 from hqnn_jax.runs.run import chosen_state, train
 from hqnn_jax.runs.setup import Study
 from hqnn_jax.runs.stages import Stages
-from hqnn_jax.training.loop import Interrupted
+from hqnn_jax.training.interrupt import Interrupted
 from hqnn_jax.training.prediction import Predictor, of_seeds
-from hqnn_jax.training.seeds import compile_seeds, fit_seeds, name_seeds
+from hqnn_jax.training.program import compile_program
+from hqnn_jax.training.seeds import fit_seeds, name_seeds
 from hqnn_jax.training.seeds_checkpoint import SeedsCheckpoint
 from tests.training.conftest import assert_same
 
@@ -65,14 +66,14 @@ class Together:
         self.seeds = seeds
         self.task = self.study.task(*self.study.initial_model(seeds[0]))
         self.data = self.study.training_data_of_seeds(seeds)
-        self.program = compile_seeds(self.task, self.states(), self.data, 16)
+        self.program = compile_program(self.task, self.states(), self.data, 16)
 
     def states(self):
         return self.study.initial_states_of(self.task, self.seeds)
 
     def fit(self, choose="best", stop=lambda: False, checkpoint=None, program=None):
         return fit_seeds(
-            self.task, program or self.program, self.states(), self.data, self.seeds,
+            program or self.program, self.states(), self.data, self.seeds,
             choose=choose, progress=QUIET, stop=stop, checkpoint=checkpoint,
         )  # fmt: skip
 
@@ -132,7 +133,7 @@ def test_seeds_together_are_the_seeds_alone(sections, parameters, outputs, tmp_p
         np.testing.assert_allclose(probabilities[:, index], alone, atol=outputs)
         np.testing.assert_array_equal(probabilities[:, index].argmax(1), alone.argmax(1))
         history = [record for record in trained.history if record["seed"] == seed]
-        for record, other in zip(history, folder.read_history(seed), strict=True):
+        for record, other in zip(history, read_history(folder.history, seed), strict=True):
             assert record.keys() == other.keys() - {"seconds"}
             assert record["validation_accuracy"] == other["validation_accuracy"]
             assert record["train_loss"] == pytest.approx(other["train_loss"], rel=outputs)

@@ -9,7 +9,7 @@ from hqnn_jax.data.records import RecordImages
 from hqnn_jax.progress import Progress
 from hqnn_jax.runs.folder import RunFolder
 from hqnn_jax.runs.setup import Study
-from hqnn_jax.training.loop import Interrupted
+from hqnn_jax.training.interrupt import Interrupted
 
 
 def config(shared_data, storage: str) -> Config:
