@@ -23,7 +23,7 @@ from hqnn_jax.config.loading import load_config, read_yaml
 from hqnn_jax.files import write_atomically
 from hqnn_jax.malloc import keep_large_buffers
 from hqnn_jax.progress import Progress
-from hqnn_jax.runs.setup import Study
+from hqnn_jax.runs.setup import Setup, load_setup
 from hqnn_jax.training.program import Program, TrainingData, compile_program
 from hqnn_jax.training.seeds import fit_seeds
 from hqnn_jax.training.step import Task
@@ -33,25 +33,25 @@ from hqnn_jax.training.step import Task
 class Contender:
     """A number of seeds, ready to be trained."""
 
-    study: Study
+    setup: Setup
     task: Task
     seeds: tuple[int, ...]
     data: TrainingData
     program: Program
 
     @classmethod
-    def of(cls, study: Study, count: int) -> Contender:
+    def of(cls, setup: Setup, count: int) -> Contender:
         """Compile the training of the first `count` seeds."""
         seeds = tuple(range(count))
-        task = study.task(*study.initial_model(0))
-        data = study.training_data_of_seeds(seeds)
-        states = study.initial_states_of(task, seeds)
-        size = study.config.evaluation.batch_size
-        return cls(study, task, seeds, data, compile_program(task, states, data, size))
+        task = setup.task(*setup.initial_model(0))
+        data = setup.training_data_of_seeds(seeds)
+        states = setup.initial_states(task, seeds)
+        size = setup.config.evaluation.batch_size
+        return cls(setup, task, seeds, data, compile_program(task, states, data, size))
 
     def train(self) -> float:
         """Train all epochs and return the seconds, for all seeds together."""
-        states = self.study.initial_states_of(self.task, self.seeds)
+        states = self.setup.initial_states(self.task, self.seeds)
         return fit_seeds(
             self.program, states, self.data, self.seeds,
             choose="best", progress=Progress(terminal=False), stop=lambda: False,
@@ -60,8 +60,8 @@ class Contender:
 
 def measure(config: Config, counts: Sequence[int], rounds: int) -> dict[str, Any]:
     """Return the median seconds of every number of seeds, and their ratios to the first."""
-    study = Study.load(config, Progress())
-    contenders = [Contender.of(study, count) for count in counts]
+    setup = load_setup(config, Progress())
+    contenders = [Contender.of(setup, count) for count in counts]
     for contender in contenders:
         contender.train()  # warm-up
     seconds = [[contender.train() for contender in contenders] for _ in range(rounds)]

@@ -72,3 +72,25 @@ class Progress:
                 yield advance
         else:
             yield lambda amount: None
+
+    @contextlib.contextmanager
+    def tasks(self) -> Iterator[Callable[[str, int, int], None]]:
+        """Yield `report(what, done, total)`; its calls become one task for each `what`, in turn."""
+        with contextlib.ExitStack() as current:
+            what_now, done_before = "", 0
+            advance: Advance = _no_advance
+
+            def report(what: str, done: int, total: int) -> None:
+                nonlocal what_now, done_before, advance
+                if what != what_now:
+                    current.close()  # a terminal shows one bar at a time
+                    advance = current.enter_context(self.task(what, total or None))
+                    what_now, done_before = what, 0
+                advance(done - done_before)
+                done_before = done
+
+            yield report
+
+
+def _no_advance(amount: int) -> None:
+    """Advance nothing: no task has begun."""

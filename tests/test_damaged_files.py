@@ -33,7 +33,7 @@ from hqnn_jax.files import write_json
 from hqnn_jax.progress import Progress
 from hqnn_jax.reporting import plots
 from hqnn_jax.runs import run as runs_module
-from hqnn_jax.runs.setup import Study, check_model
+from hqnn_jax.runs.setup import check_model, load_setup
 from tests.hardware_evaluation.conftest import call
 
 SYNTHETIC = "  synthetic: {train_images: 32, validation_images: 16, test_images: 24}\n"
@@ -316,7 +316,7 @@ def table(place) -> Scene:
 
 def loading(config: Config, *_: object, **__: object) -> None:
     """Load the dataset and the backbone's features in the place of training."""
-    Study.load(config, Progress(terminal=False))
+    load_setup(config, Progress(terminal=False))
     not_begun()
 
 
@@ -352,15 +352,15 @@ def other_configs(place, finished) -> list[Scene]:
     }
     for name, text in texts.items():
         (folder / name).write_text(text)
-    study = importlib.import_module("hqnn_jax.runs.setup")
+    setup = importlib.import_module("hqnn_jax.runs.setup")
     return [
         Scene(folder, [folder / name], arguments, (), [(owner, attribute, not_begun)])
         for name, arguments, owner, attribute in (
             (
                 "cross.yaml",
                 ("evaluate", finished, "--cross", folder / "cross.yaml"),
-                study.Study,
-                "load",
+                setup,
+                "load_setup",
             ),
             (
                 "table.yaml",

@@ -510,7 +510,7 @@ IMPATIENT = """
 import runpy, sys, time
 import hqnn_jax.runs.run
 
-def train_seed(stages, seed, folder, progress, stop):
+def train_seed(stages, seed, folder, stop):
     print("training", flush=True)
     while not stop():
         time.sleep(0.01)
@@ -526,7 +526,7 @@ def load(config, progress):
 
 hqnn_jax.runs.run._train_seed = train_seed
 if sys.argv.pop(1) == "while loading":
-    hqnn_jax.runs.run.Study.load = load
+    hqnn_jax.runs.run.load_setup = load
 sys.argv = ["experiment", *sys.argv[1:]]
 runpy.run_module("experiment", run_name="__main__")
 """

@@ -16,6 +16,7 @@ from jaxtyping import Array, Key
 
 from hqnn_jax.ablation.cells import Cell, Claim, chunks_of
 from hqnn_jax.ablation.plan import Arm
+from hqnn_jax.config import Config
 from hqnn_jax.data.records import RecordImages
 from hqnn_jax.errors import TrainingError
 from hqnn_jax.evaluation.metrics import point_estimates
@@ -25,7 +26,7 @@ from hqnn_jax.progress import Progress
 from hqnn_jax.runs.finished import load_run
 from hqnn_jax.runs.folder import RunFolder
 from hqnn_jax.runs.run import evaluate, train
-from hqnn_jax.runs.setup import Study, describe_dataset
+from hqnn_jax.runs.setup import Setup, describe_dataset, load_next, load_setup
 from hqnn_jax.runs.stages import Stages
 from hqnn_jax.training.prediction import Predictor, averaged_over_views, of_seeds
 from hqnn_jax.training.program import Program, TrainingData, compile_program
@@ -72,9 +73,9 @@ class _Start(NamedTuple):
     data: TrainingData
 
     @classmethod
-    def of(cls, study: Study, task: Task, seeds: tuple[int, ...]) -> _Start:
-        states = study.initial_states_of(task, seeds)
-        return cls(seeds, states, study.training_data_of_seeds(seeds))
+    def of(cls, setup: Setup, task: Task, seeds: tuple[int, ...]) -> _Start:
+        states = setup.initial_states(task, seeds)
+        return cls(seeds, states, setup.training_data_of_seeds(seeds))
 
 
 class Worker:
@@ -100,7 +101,7 @@ class Worker:
         self.stop = stop
         self.together = together
         self.scratch = scratch
-        self._study: Study | None = None
+        self._setup: Setup | None = None
 
     def perform(self, work: Work) -> Iterator[Finished]:
         """Yield the cells of a work as they are finished, one chunk of seeds at a time.
@@ -111,22 +112,30 @@ class Worker:
                 is.
             Interrupted: once `stop()` is true.
         """
-        config, claim = work.arms[0].config, work.claim
-        study = Study.load(config, self.progress, like=self._study)
-        self._study = study
-        streams = any(isinstance(images, RecordImages) for images in study.inputs.values())
-        if streams or config.model.circuit.growth is not None:
-            for seed in claim.seeds:
+        setup = self._load(work.arms[0].config)
+        streams = any(isinstance(images, RecordImages) for images in setup.inputs.values())
+        if streams or setup.config.model.circuit.growth is not None:
+            for seed in work.claim.seeds:
                 yield Finished(tuple(self._alone(work, seed)), 1)
-            return
-        task = study.task(*study.initial_model(claim.seeds[0]))
+        else:
+            yield from self._together(work, setup)
+
+    def _load(self, config: Config) -> Setup:
+        previous = self._setup
+        self._setup = load_next(previous, config) if previous else load_setup(config, self.progress)
+        return self._setup
+
+    def _together(self, work: Work, setup: Setup) -> Iterator[Finished]:
+        """Train as many seeds in one program as was decided, or as fit."""
+        claim = work.claim
+        task = setup.task(*setup.initial_model(claim.seeds[0]))
         chunks = claim.chunks
         if not claim.decided:
             (seeds,) = chunks
             chunks = chunks_of(seeds, self.together or len(seeds))
-        start = _Start.of(study, task, chunks[0])
+        start = _Start.of(setup, task, chunks[0])
         size = len(start.seeds)
-        program = self._compile(study, task, start)
+        program = _compile(setup, task, start)
         if claim.decided:
             _require_memory(program, size)
         elif (fitting := _fitting(program, size)) < size:
@@ -136,30 +145,19 @@ class Worker:
         programs = {len(start.seeds): program}
         for seeds in chunks:
             if seeds != start.seeds:
-                start = _Start.of(study, task, seeds)
+                start = _Start.of(setup, task, seeds)
             if len(seeds) not in programs:
-                programs[len(seeds)] = self._compile(study, task, start)
+                programs[len(seeds)] = _compile(setup, task, start)
             scratch = self.scratch(work.arms[0], seeds[0])
             checkpoint = SeedsCheckpoint(scratch.with_suffix(".seeds"))
-            cells = self._chunk(work, study, task, programs[len(seeds)], start, checkpoint)
+            cells = self._chunk(work, setup, programs[len(seeds)], start, checkpoint)
             yield Finished(tuple(cells), size)
             checkpoint.delete()  # not before the cells are stored
-
-    def _compile(self, study: Study, task: Task, start: _Start) -> Program:
-        with self.progress.task("compiling"):
-            return compile_program(
-                task,
-                start.states,
-                start.data,
-                study.config.evaluation.batch_size,
-                study.insights(task),
-            )
 
     def _chunk(
         self,
         work: Work,
-        study: Study,
-        task: Task,
+        setup: Setup,
         program: Program,
         start: _Start,
         checkpoint: SeedsCheckpoint,
@@ -171,16 +169,16 @@ class Worker:
             start.states,
             start.data,
             seeds,
-            choose=study.config.evaluation.checkpoint,
+            choose=setup.config.evaluation.checkpoint,
             progress=self.progress,
             stop=self.stop,
             checkpoint=checkpoint,
         )
         cells = []
         for arm in work.arms:
-            of_arm = dataclasses.replace(study, config=arm.config)
+            of_arm = dataclasses.replace(setup, config=arm.config)
             started = time.perf_counter()
-            probabilities = _evaluate(of_arm, task, program, trained.variables, seeds)
+            probabilities = _evaluate(of_arm, program, trained.variables, seeds)
             seconds = {
                 "train_s": trained.seconds / len(seeds),
                 "compile_s": program.compile_seconds,
@@ -195,48 +193,71 @@ class Worker:
         return cells
 
     def _alone(self, work: Work, seed: int) -> list[tuple[Arm, int, bytes]]:
-        """Train one seed as a run of its own: its circuit grows, or its images are streamed."""
-        cells = []
-        folder = RunFolder(self.scratch(work.arms[0], seed))
-        for arm in work.arms:
-            evaluation = arm.config.evaluation.model_copy(
-                update={"explained_images": 0, "cross_datasets": ()}
-            )
-            config = arm.config.model_copy(
-                update={"seed": seed, "seeds": 1, "evaluation": evaluation}
-            )
-            if arm is work.arms[0] and not folder.metrics.exists():
-                train(config, folder, resume=folder.was_trained(), progress=self.progress)
-            else:
-                study = Study.load(config, self.progress, like=self._study)
-                with locked(folder.path):
-                    evaluate(
-                        Stages(study, self.progress),
-                        folder,
-                        progress=self.progress,
-                        compile_seconds=0.0,
-                        others=(),
-                    )
-            run = load_run(folder.path)
-            (entry,) = run.metrics["seeds"]
-            record = {
-                "seed": seed,
-                "best_epoch": entry["best_epoch"],
-                "parameters": run.metrics["parameters"],
-                "history": list(run.history),
-                "time": {**entry["time"], "seeds_together": 1},
-                **{
-                    split: {m: entry[split][m] for m in METRICS} for split in ("validation", "test")
-                },
-                "dataset": run.metrics["dataset"],
-            }
-            cell = Cell(
-                record,
-                run.predictions.probabilities["test"][0].astype(np.float32),
-                run.predictions.labels["test"].astype(np.int32),
-            )
-            cells.append((arm, seed, cell.to_bytes()))
+        """Train one seed as a run of its own: its circuit grows, or its images are streamed.
+
+        It is trained as the first arm says, and evaluated again in the same folder as each other.
+        """
+        first, *others = work.arms
+        folder = RunFolder(self.scratch(first, seed))
+        if folder.metrics.exists():
+            # Killed before its cells were stored; it may have been evaluated for another arm since.
+            self._evaluate_again(_of_seed(first, seed), folder)
+        else:
+            resume = folder.was_trained()
+            train(_of_seed(first, seed), folder, resume=resume, progress=self.progress)
+        cells = [(first, seed, _cell_of_run(folder).to_bytes())]
+        for arm in others:
+            self._evaluate_again(_of_seed(arm, seed), folder)
+            cells.append((arm, seed, _cell_of_run(folder).to_bytes()))
         return cells
+
+    def _evaluate_again(self, config: Config, folder: RunFolder) -> None:
+        stages = Stages(self._load(config))
+        with locked(folder.path):
+            evaluate(stages, folder, compile_seconds=0.0, others=())
+
+
+def _compile(setup: Setup, task: Task, start: _Start) -> Program:
+    with setup.progress.task("compiling"):
+        return compile_program(
+            task,
+            start.states,
+            start.data,
+            setup.config.evaluation.batch_size,
+            setup.insights(task),
+        )
+
+
+def _of_seed(arm: Arm, seed: int) -> Config:
+    """Return the configuration of one seed of an arm, with nothing evaluated that is no cell's."""
+    evaluation = {"explained_images": 0, "cross_datasets": ()}
+    return arm.config.model_copy(
+        update={
+            "seed": seed,
+            "seeds": 1,
+            "evaluation": arm.config.evaluation.model_copy(update=evaluation),
+        }
+    )
+
+
+def _cell_of_run(folder: RunFolder) -> Cell:
+    """Return the cell of a finished run of one seed."""
+    run = load_run(folder.path)
+    (entry,) = run.metrics["seeds"]
+    record = {
+        "seed": entry["seed"],
+        "best_epoch": entry["best_epoch"],
+        "parameters": run.metrics["parameters"],
+        "history": list(run.history),
+        "time": {**entry["time"], "seeds_together": 1},
+        **{split: {m: entry[split][m] for m in METRICS} for split in ("validation", "test")},
+        "dataset": run.metrics["dataset"],
+    }
+    return Cell(
+        record,
+        run.predictions.probabilities["test"][0].astype(np.float32),
+        run.predictions.labels["test"].astype(np.int32),
+    )
 
 
 def _fitting(program: Program, num_seeds: int) -> int:
@@ -268,42 +289,42 @@ def available_memory(*, cpu_share: float) -> int:
 
 
 def _evaluate(
-    study: Study, task: Task, program: Program, variables: Variables, seeds: Sequence[int]
+    setup: Setup, program: Program, variables: Variables, seeds: Sequence[int]
 ) -> dict[str, Any]:
     """Return the probabilities of validation and test images, [images, seeds, classes]."""
-    options, evaluated = study.config.evaluation, study.evaluation_task(task)
-    keys = {split: _shot_keys(study, seeds, split) for split in ("validation", "test")}
+    options, evaluated = setup.config.evaluation, setup.evaluation_task(program.task)
+    keys = {split: _shot_keys(setup, seeds, split) for split in ("validation", "test")}
     predictor = program.predictor
-    if evaluated is not task or options.test_time_augmentation != "none":
+    if evaluated is not program.task or options.test_time_augmentation != "none":
         predict = averaged_over_views(evaluated.predict, options.test_time_augmentation)
-        inputs = study.inputs["test"]
+        inputs = setup.inputs["test"]
         size = min(options.batch_size, len(inputs))
         predictor = Predictor.compile(of_seeds(predict), variables, inputs, size, keys["test"])
     return {
-        split: predictor(variables, study.inputs[split], key=key) for split, key in keys.items()
+        split: predictor(variables, setup.inputs[split], key=key) for split, key in keys.items()
     }
 
 
-def _shot_keys(study: Study, seeds: Sequence[int], split: str) -> Key[Array, "seeds"] | None:
-    keys = [k for seed in seeds if (k := study.evaluation_key(seed, split)) is not None]
+def _shot_keys(setup: Setup, seeds: Sequence[int], split: str) -> Key[Array, "seeds"] | None:
+    keys = [k for seed in seeds if (k := setup.evaluation_key(seed, split)) is not None]
     return jnp.stack(keys) if keys else None
 
 
 def _record(
-    study: Study,
+    setup: Setup,
     trained: TrainedSeeds,
     index: int,
     seed: int,
     probabilities: dict[str, np.ndarray],
 ) -> dict[str, Any]:
-    splits = study.dataset.splits()
-    bins = study.config.evaluation.calibration_bins
-    names = study.dataset.class_names
+    splits = setup.dataset.splits()
+    bins = setup.config.evaluation.calibration_bins
+    names = setup.dataset.class_names
     own = jax.tree.map(lambda leaf: leaf[index], trained.variables)
     return {
         "seed": seed,
         "best_epoch": trained.best_epochs[index],
-        "parameters": study.trained_parameters(own),
+        "parameters": setup.trained_parameters(own),
         "history": [record for record in trained.history if record["seed"] == seed],
         **{
             split: {
@@ -318,9 +339,9 @@ def _record(
     }
 
 
-def _cell(study: Study, record: dict[str, Any], probabilities: np.ndarray) -> Cell:
+def _cell(setup: Setup, record: dict[str, Any], probabilities: np.ndarray) -> Cell:
     return Cell(
-        {**record, "dataset": describe_dataset(study.dataset)},
+        {**record, "dataset": describe_dataset(setup.dataset)},
         np.ascontiguousarray(probabilities, np.float32),
-        study.dataset.test.labels.astype(np.int32),
+        setup.dataset.test.labels.astype(np.int32),
     )

@@ -50,7 +50,7 @@ def command(
     from hqnn_jax.runs.folder import RunFolder
     from hqnn_jax.runs.further import load_others
     from hqnn_jax.runs.run import evaluate
-    from hqnn_jax.runs.setup import Study
+    from hqnn_jax.runs.setup import load_setup
     from hqnn_jax.runs.stages import Stages
     from hqnn_jax.runs.stored_metrics import read_metrics
     from hqnn_jax.runs.summary import run_summary, write_run_report
@@ -63,13 +63,12 @@ def command(
     with locked(run):
         for note in folder.note_environment("evaluate"):
             progress.line(note)
-        study = Study.load(settings, progress)
+        setup = load_setup(settings, progress)
         evaluate(
-            Stages(study, progress),
+            Stages(setup),
             folder,
-            progress=progress,
             compile_seconds=metrics["time"]["compile_s"],
-            others=load_others(study, progress),
+            others=load_others(setup),
         )
         write_run_report(run, settings)
     print("\n".join(run_summary(folder)))

@@ -25,8 +25,8 @@ from hqnn_jax.progress import Progress
 from hqnn_jax.runs.finished import FinishedRun
 from hqnn_jax.runs.folder import RunFolder
 from hqnn_jax.runs.report import describe_model
-from hqnn_jax.runs.run import chosen_state
-from hqnn_jax.runs.setup import Study
+from hqnn_jax.runs.run import choose_checkpoint
+from hqnn_jax.runs.setup import load_setup
 from hqnn_jax.runs.stages import Stage, Stages
 from hqnn_jax.training.prediction import Predictor, dihedral_views
 
@@ -113,12 +113,10 @@ class RunSource:
                 f"circuit to run; expected a run with one of {', '.join(CIRCUIT_MIDDLES)}, and "
                 "runs with classical middles in `beside`"
             )
-        study = Study.load(self.config, progress)
-        stages = Stages(study, progress)
-        size, state = chosen_state(stages, RunFolder(self.run.files.path), self.seed)
-        stage = stages.stage(size)
-        head = _Head(stage, state.evaluated, self.options)
-        circuit = _ideal_circuit(stage.study.config)
+        stages = Stages(load_setup(self.config, progress))
+        chosen = choose_checkpoint(stages, RunFolder(self.run.files.path), self.seed)
+        head = _Head(chosen.stage, chosen.state.evaluated, self.options)
+        circuit = _ideal_circuit(chosen.stage.setup.config)
         with progress.task("angles of the chosen images"):
             evaluated = head.samples(
                 self.split, self.positions, self.config.evaluation.test_time_augmentation
@@ -165,18 +163,18 @@ class _Head:
         return self._module(self.variables).classify(values)
 
     def samples(self, split: str, positions: Int[np.ndarray, " images"], views: str) -> Samples:
-        study = self.stage.study
-        inputs = jnp.asarray(study.inputs[split][positions])
+        setup = self.stage.setup
+        inputs = jnp.asarray(setup.inputs[split][positions])
         shown = dihedral_views(inputs) if views == "dihedral" else [inputs]
         preprocessing = self.stage.task.preprocessing
 
         def angles(variables: Variables, batch: jax.Array) -> jax.Array:
             return self._module(variables).angles(preprocessing(batch))
 
-        size = min(study.config.evaluation.batch_size, len(positions))
+        size = min(setup.config.evaluation.batch_size, len(positions))
         compute = Predictor.compile(angles, self.variables, shown[0], size)
         features = np.stack([compute(self.variables, view) for view in shown])
-        labels = study.dataset.splits()[split].labels[positions]
+        labels = setup.dataset.splits()[split].labels[positions]
         return Samples(features.astype(np.float64), labels, positions)
 
     def _module(self, variables: Variables) -> HybridClassifier:

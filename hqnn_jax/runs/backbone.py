@@ -188,8 +188,7 @@ def _evaluated_checkpoint(run: Path, config: Config) -> Path:
     if folder.is_dir():
         try:
             with Checkpoints(folder, {}) as checkpoints:
-                best = config.evaluation.checkpoint == "best"
-                step = checkpoints.best_step() if best else checkpoints.latest_step()
+                step = checkpoints.evaluated_step(config.evaluation.checkpoint)
         except Exception as error:  # Orbax raises many kinds for damaged files.
             raise _unreadable(folder, error) from error
     if step is None:

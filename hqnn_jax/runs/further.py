@@ -23,38 +23,36 @@ from hqnn_jax.evaluation.cross_dataset import (
 from hqnn_jax.evaluation.interpretability import choose_images, cut_at_maps, explain
 from hqnn_jax.files import write_arrays
 from hqnn_jax.models.pure import Model, Variables
-from hqnn_jax.progress import Progress
 from hqnn_jax.runs.folder import RunFolder
-from hqnn_jax.runs.setup import Study
+from hqnn_jax.runs.setup import Setup
 from hqnn_jax.training.features import backbone_features
 from hqnn_jax.training.step import Task
 
 
-def load_others(study: Study, progress: Progress) -> list[OtherDataset]:
+def load_others(setup: Setup) -> list[OtherDataset]:
     """Load the other datasets of the configuration, so that mistakes show before training.
 
     Raises:
         See `OtherDataset.load`.
     """
     others = []
-    for config in study.config.evaluation.cross_datasets:
-        with progress.task(f"loading {config.dataset.name}, to be evaluated too"):
-            others.append(OtherDataset.load(config, study.dataset, study.config.dataset))
+    for config in setup.config.evaluation.cross_datasets:
+        with setup.progress.task(f"loading {config.dataset.name}, to be evaluated too"):
+            others.append(OtherDataset.load(config, setup.dataset, setup.config.dataset))
     return others
 
 
 @dataclasses.dataclass(frozen=True)
 class FurtherEvaluation:
-    """The trained models of a study, and where results about them go."""
+    """The trained models of a set-up, and where results about them go."""
 
-    study: Study
+    setup: Setup
     folder: RunFolder
     trained: Sequence[Trained]
-    progress: Progress
 
     @functools.cached_property
     def _frozen_backbone(self) -> tuple[Model, Variables] | None:
-        return self.study.frozen_backbone()
+        return self.setup.frozen_backbone()
 
     def explain(self, task: Task, probabilities: Float[np.ndarray, "images classes"]) -> None:
         """Write `explanations.npz`: why the first model classifies some test images as it does.
@@ -65,7 +63,7 @@ class FurtherEvaluation:
 
         Half of the images are wrongly classified, as far as there are such.
         """
-        test, count = self.study.dataset.test, self.study.config.evaluation.explained_images
+        test, count = self.setup.dataset.test, self.setup.config.evaluation.explained_images
         if count == 0:
             self.folder.explanations.unlink(missing_ok=True)
             return
@@ -75,7 +73,7 @@ class FurtherEvaluation:
         right, labels = (predicted == test.labels)[shuffled], test.labels[shuffled]
         chosen = np.sort(shuffled[choose_images(right, labels, count)])
         images = test.images[chosen]
-        with self.progress.task("explaining predictions"):
+        with self.setup.progress.task("explaining predictions"):
             found = explain(
                 cut_at_maps(task.model, model.variables, self._frozen_backbone),
                 jax.jit(task.preprocessing)(jnp.asarray(images)),
@@ -99,7 +97,7 @@ class FurtherEvaluation:
             One entry per dataset, see `cross_metrics`; `predictions` is the name of the file beside
             it.
         """
-        options = self.study.config.evaluation
+        options = self.setup.config.evaluation
         seeds = [model.seed for model in self.trained]
         times: Counter[str] = Counter()
         entries = []
@@ -108,11 +106,11 @@ class FurtherEvaluation:
             times[name] += 1
             inputs = self._inputs(other)
             total = len(self.trained) * sum(other.counts().values())
-            with self.progress.task(f"evaluating on {name}", total) as advance:
+            with self.setup.progress.task(f"evaluating on {name}", total) as advance:
                 probabilities = predict_other(other, inputs, self.trained, options, advance)
             path = self.folder.cross_predictions(name, times[name])
             write_arrays(path, prediction_arrays(other, probabilities, seeds))
-            metrics = cross_metrics(other, probabilities, self.study.dataset, seeds, options)
+            metrics = cross_metrics(other, probabilities, self.setup.dataset, seeds, options)
             entries.append({**metrics, "predictions": path.name})
         return entries
 
@@ -123,10 +121,10 @@ class FurtherEvaluation:
             return images
         features = backbone_features(
             *self._frozen_backbone,
-            self.study.preprocessing,
-            self.study.config.model.backbone,
+            self.setup.preprocessing,
+            self.setup.config.model.backbone,
             {f"{other.dataset.name} {name}": array for name, array in images.items()},
-            batch_size=self.study.config.evaluation.batch_size,
-            progress=self.progress,
+            batch_size=self.setup.config.evaluation.batch_size,
+            progress=self.setup.progress,
         )
         return dict(zip(images, features.values(), strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -18,11 +19,11 @@ from hqnn_jax.files import locked, write_arrays, write_json
 from hqnn_jax.progress import Progress
 from hqnn_jax.runs.folder import RunFolder
 from hqnn_jax.runs.further import FurtherEvaluation, load_others
-from hqnn_jax.runs.setup import Study, describe_dataset
-from hqnn_jax.runs.stages import Stages
+from hqnn_jax.runs.setup import Setup, describe_dataset, load_setup
+from hqnn_jax.runs.stages import Stage, Stages
 from hqnn_jax.training.checkpoints import Checkpoints
 from hqnn_jax.training.growth import circuit_size, enlarge, saved_circuit_size
-from hqnn_jax.training.history import read_history, trim_history
+from hqnn_jax.training.history import Record, read_history, trim_history
 from hqnn_jax.training.interrupt import Interrupted, SeedInterrupted, stop_requested
 from hqnn_jax.training.loop import fit
 from hqnn_jax.training.program import LossNotFinite
@@ -56,20 +57,17 @@ def train(config: Config, folder: RunFolder, *, resume: bool, progress: Progress
 
 
 def _train(config: Config, folder: RunFolder, progress: Progress) -> None:
-    study = Study.load(config, progress)
-    write_json(folder.splits, study.dataset.split_record())
-    _, variables = study.initial_model(config.seed)
-    parameters = study.parameters(variables)
+    setup = load_setup(config, progress)
+    write_json(folder.splits, setup.dataset.split_record())
+    _, variables = setup.initial_model(config.seed)
+    parameters = setup.parameters(variables)
     progress.line("parameters: " + ", ".join(f"{k} {v:,}" for k, v in parameters.items()))
-    stages = Stages(study, progress)
-    others = load_others(study, progress)
-    with stop_requested() as stop:
+    stages = Stages(setup)
+    others = load_others(setup)
+    with stop_requested() as stop, saying_where(folder):
         for seed in config.seed_values():
-            with saying_where(folder):
-                _train_seed(stages, seed, folder, progress, stop)
-    evaluate(
-        stages, folder, progress=progress, compile_seconds=stages.compile_seconds, others=others
-    )
+            _train_seed(stages, seed, folder, stop)
+    evaluate(stages, folder, compile_seconds=stages.compile_seconds, others=others)
 
 
 @contextlib.contextmanager
@@ -86,12 +84,10 @@ def saying_where(folder: RunFolder) -> Iterator[None]:
         ) from error
 
 
-def _train_seed(
-    stages: Stages, seed: int, folder: RunFolder, progress: Progress, stop: Callable[[], bool]
-) -> None:
+def _train_seed(stages: Stages, seed: int, folder: RunFolder, stop: Callable[[], bool]) -> None:
     """Train one seed to its last epoch, from its last checkpoint where there is one."""
-    study = stages.study
-    circuit, total = study.config.model.circuit, study.config.training.epochs
+    setup = stages.setup
+    circuit, total = setup.config.model.circuit, setup.config.training.epochs
 
     def size_now() -> int:
         return circuit_size(circuit, read_history(folder.history, seed))
@@ -99,37 +95,68 @@ def _train_seed(
     def grows_beyond(size: int) -> bool:
         return size_now() != size
 
-    path = folder.checkpoints(seed)
-    with Checkpoints(path, study.description(seed)) as checkpoints:
+    with Checkpoints(folder.checkpoints(seed), setup.description(seed)) as checkpoints:
         latest = checkpoints.latest_step()
-        current = saved_circuit_size(
-            circuit, read_history(folder.history, seed), study.epochs(latest or 0)
-        )
-        stage = stages.stage(current)
-        state = stage.initial_state(seed)
+        epochs = setup.epochs(latest or 0)
+        current = saved_circuit_size(circuit, read_history(folder.history, seed), epochs)
+        state = stages.stage(current).initial_state(seed)
         if latest is not None:
             state = checkpoints.restore(latest, state)
-        trim_history(folder.history, seed, int(study.epochs(latest or 0)))
-        while study.epochs(int(state.step)) < total:
+        trim_history(folder.history, seed, int(epochs))
+        while setup.epochs(int(state.step)) < total:
             if grows_beyond(current):
                 current = size_now()
-                stage = stages.stage(current)
-                state = enlarge(state, stage.initial_state(seed))
-                progress.line(f"seed {seed}: the circuit grows to {current} {circuit.growth_axis}")
+                state = enlarge(state, stages.stage(current).initial_state(seed))
+                setup.progress.line(
+                    f"seed {seed}: the circuit grows to {current} {circuit.growth_axis}"
+                )
             state = fit(
                 stages.program(current), state, stages.data(seed), seed=seed,
-                history=folder.history, checkpoints=checkpoints, progress=progress, stop=stop,
+                history=folder.history, checkpoints=checkpoints, progress=setup.progress, stop=stop,
                 pause=functools.partial(grows_beyond, current),
             )  # fmt: skip
 
 
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """The checkpoint of a seed that is evaluated, and the stage it was saved in."""
+
+    seed: int
+    stage: Stage
+    state: TrainState
+
+    @property
+    def size(self) -> int:
+        """The circuit's number of layers or qubits."""
+        return self.stage.setup.config.model.circuit.size
+
+    @property
+    def trained(self) -> Trained:
+        """What is evaluated."""
+        key = self.stage.setup.evaluation_key(self.seed, "test")
+        return Trained(self.seed, self.stage.evaluation_task, self.state.evaluated, key)
+
+
+def choose_checkpoint(stages: Stages, folder: RunFolder, seed: int) -> Chosen:
+    """Read the checkpoint of a seed that is evaluated.
+
+    Raises:
+        CheckpointError: where there is none, or it cannot be read.
+    """
+    setup, path = stages.setup, folder.checkpoints(seed)
+    with Checkpoints(path, setup.description(seed)) as checkpoints:
+        step = checkpoints.evaluated_step(setup.config.evaluation.checkpoint)
+        if step is None:
+            raise CheckpointError(
+                f"{path}: no checkpoint to evaluate; train the run first with --resume"
+            )
+        circuit, history = setup.config.model.circuit, read_history(folder.history, seed)
+        stage = stages.stage(saved_circuit_size(circuit, history, setup.epochs(step)))
+        return Chosen(seed, stage, checkpoints.restore(step, stage.initial_state(seed)))
+
+
 def evaluate(
-    stages: Stages,
-    folder: RunFolder,
-    *,
-    progress: Progress,
-    compile_seconds: float,
-    others: Sequence[OtherDataset],
+    stages: Stages, folder: RunFolder, *, compile_seconds: float, others: Sequence[OtherDataset]
 ) -> None:
     """Evaluate the chosen checkpoint of every seed, also on `others` (see `load_others`).
 
@@ -137,72 +164,41 @@ def evaluate(
     `explanations.npz` and one `cross_NAME.npz` for each other dataset. This is the only place where
     the test split is read.
     """
-    study = stages.study
-    config = study.config
-    best_epochs, parameters = [], []
-    probabilities: dict[str, list[np.ndarray]] = {name: [] for name in SPLIT_NAMES}
-    total = len(config.seed_values()) * sum(map(len, study.inputs.values()))
-    chosen = [chosen_state(stages, folder, seed) for seed in config.seed_values()]
-    for size, _ in chosen:
-        stages.predictor(size)
-    with progress.task("evaluating", total) as advance:
-        for seed, (size, state) in zip(config.seed_values(), chosen, strict=True):
-            best_epochs.append(int(state.step) // stages.stage(size).task.steps_per_epoch)
-            parameters.append(study.parameters(state.variables))
-            predict = stages.predictor(size)
-            for name in SPLIT_NAMES:
-                key = study.evaluation_key(seed, name)
-                outputs = predict(state.evaluated, study.inputs[name], advance, key)
-                probabilities[name].append(outputs)
-    stacked = {name: np.stack(values) for name, values in probabilities.items()}
-    write_arrays(folder.predictions, _prediction_arrays(study, stacked))
-    trained = [
-        Trained(
-            seed,
-            stages.stage(size).evaluation_task,
-            state.evaluated,
-            study.evaluation_key(seed, "test"),
-        )
-        for seed, (size, state) in zip(config.seed_values(), chosen, strict=True)
-    ]
-    further = FurtherEvaluation(study, folder, trained, progress)
-    further.explain(stages.stage(chosen[0][0]).task, stacked["test"][0])
-    with progress.task("computing metrics and intervals"):
-        metrics = _metrics(study, folder, stacked, best_epochs, compile_seconds)
-    # Circuits that grew may differ between seeds; the largest model is the one to compare.
-    metrics["parameters"] = max(parameters, key=lambda counts: counts["total"])
-    if config.model.circuit.growth is not None:
-        metrics["circuit_sizes"] = [size for size, _ in chosen]
+    setup = stages.setup
+    chosen = [choose_checkpoint(stages, folder, seed) for seed in setup.config.seed_values()]
+    probabilities = _predict(stages, chosen)
+    write_arrays(folder.predictions, _prediction_arrays(setup, probabilities))
+    further = FurtherEvaluation(setup, folder, [each.trained for each in chosen])
+    further.explain(chosen[0].stage.task, probabilities["test"][0])
+    with setup.progress.task("computing metrics and intervals"):
+        times = _times(setup, read_history(folder.history), compile_seconds)
+        metrics = _metrics(setup, chosen, probabilities, times)
     metrics["cross_datasets"] = further.on_others(others)
     write_json(folder.metrics, metrics)
 
 
-def chosen_state(stages: Stages, folder: RunFolder, seed: int) -> tuple[int, TrainState]:
-    """Return the circuit's size and the state of the checkpoint that is evaluated.
-
-    Raises:
-        CheckpointError: where there is none, or it cannot be read.
-    """
-    study, path = stages.study, folder.checkpoints(seed)
-    with Checkpoints(path, study.description(seed)) as checkpoints:
-        best = study.config.evaluation.checkpoint == "best"
-        step = checkpoints.best_step() if best else checkpoints.latest_step()
-        if step is None:
-            raise CheckpointError(
-                f"{path}: no checkpoint to evaluate; train the run first with --resume"
-            )
-        circuit, history = study.config.model.circuit, read_history(folder.history, seed)
-        size = saved_circuit_size(circuit, history, study.epochs(step))
-        return size, checkpoints.restore(step, stages.stage(size).initial_state(seed))
+def _predict(stages: Stages, chosen: Sequence[Chosen]) -> dict[str, np.ndarray]:
+    """Return the class probabilities of every split, [seeds, images, classes]."""
+    setup = stages.setup
+    predictors = [stages.predictor(each.size) for each in chosen]
+    total = len(chosen) * sum(map(len, setup.inputs.values()))
+    found: dict[str, list[np.ndarray]] = {name: [] for name in SPLIT_NAMES}
+    with setup.progress.task("evaluating", total) as advance:
+        for each, predict in zip(chosen, predictors, strict=True):
+            for name in SPLIT_NAMES:
+                key = setup.evaluation_key(each.seed, name)
+                outputs = predict(each.state.evaluated, setup.inputs[name], advance, key)
+                found[name].append(outputs)
+    return {name: np.stack(values) for name, values in found.items()}
 
 
-def _prediction_arrays(study: Study, probabilities: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    splits = study.dataset.splits()
+def _prediction_arrays(setup: Setup, probabilities: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    splits = setup.dataset.splits()
     test = splits["test"]
     count = min(NUM_SAMPLE_IMAGES, len(test))
     chosen = np.sort(np.random.default_rng(0).choice(len(test), count, replace=False))
     return {
-        "seeds": np.asarray(study.config.seed_values()),
+        "seeds": np.asarray(setup.config.seed_values()),
         **{f"{name}_probabilities": values for name, values in probabilities.items()},
         **{f"{name}_labels": split.labels for name, split in splits.items()},
         "sample_indices": chosen,
@@ -211,40 +207,58 @@ def _prediction_arrays(study: Study, probabilities: Mapping[str, np.ndarray]) ->
 
 
 def _metrics(
-    study: Study,
-    folder: RunFolder,
+    setup: Setup,
+    chosen: Sequence[Chosen],
     probabilities: Mapping[str, np.ndarray],
-    best_epochs: list[int],
-    compile_seconds: float,
+    times: Sequence[Mapping[str, float]],
 ) -> dict[str, Any]:
-    options = study.config.evaluation
-    history = read_history(folder.history)
-    seeds = []
-    for index, seed in enumerate(study.config.seed_values()):
-        figures: dict[str, Any] = {"seed": seed, "best_epoch": best_epochs[index]}
-        for name, split in study.dataset.splits().items():
-            figures[name] = compute_metrics(
-                probabilities[name][index],
-                split.labels,
-                study.dataset.class_names,
-                calibration_bins=options.calibration_bins,
-                bootstrap_samples=options.bootstrap_samples,
-                seed=seed,
-            )
-        seconds = [record["seconds"] for record in history if record["seed"] == seed]
-        figures["time"] = {
-            "compile_s": compile_seconds,
-            "train_s": float(np.sum(seconds)),
-            "epoch_s": float(np.median(seconds)),
+    """Return what `metrics.json` says, but for other datasets; `times` are those of each seed."""
+    seeds = [
+        {
+            "seed": each.seed,
+            "best_epoch": int(each.state.step) // each.stage.task.steps_per_epoch,
+            **{
+                name: compute_metrics(
+                    probabilities[name][index],
+                    split.labels,
+                    setup.dataset.class_names,
+                    calibration_bins=setup.config.evaluation.calibration_bins,
+                    bootstrap_samples=setup.config.evaluation.bootstrap_samples,
+                    seed=each.seed,
+                )
+                for name, split in setup.dataset.splits().items()
+            },
+            "time": times[index],
         }
-        seeds.append(figures)
-    return {
+        for index, each in enumerate(chosen)
+    ]
+    parameters = [setup.parameters(each.state.variables) for each in chosen]
+    metrics = {
         "status": "finished",
         **{name: mean_over_seeds([figures[name] for figures in seeds]) for name in SPLIT_NAMES},
-        "time": {
-            key: float(np.mean([figures["time"][key] for figures in seeds]))
-            for key in ("compile_s", "train_s", "epoch_s")
-        },
+        "time": {key: float(np.mean([entry[key] for entry in times])) for key in times[0]},
         "seeds": seeds,
-        "dataset": describe_dataset(study.dataset),
+        "dataset": describe_dataset(setup.dataset),
+        # Circuits that grew may differ between seeds; the largest model is the one to compare.
+        "parameters": max(parameters, key=lambda counts: counts["total"]),
     }
+    if setup.config.model.circuit.growth is not None:
+        metrics["circuit_sizes"] = [each.size for each in chosen]
+    return metrics
+
+
+def _times(
+    setup: Setup, history: Sequence[Record], compile_seconds: float
+) -> list[dict[str, float]]:
+    """Return the seconds of each seed: of compilation, of its training, and of one epoch of it."""
+    times = []
+    for seed in setup.config.seed_values():
+        seconds = [record["seconds"] for record in history if record["seed"] == seed]
+        times.append(
+            {
+                "compile_s": compile_seconds,
+                "train_s": float(np.sum(seconds)),
+                "epoch_s": float(np.median(seconds)),
+            }
+        )
+    return times

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -38,64 +37,24 @@ from hqnn_jax.training.step import Examples, Preprocessing, Task
 
 
 @dataclasses.dataclass(frozen=True)
-class Study:
-    """A configuration with its dataset and what the model is fed: images or cached features."""
+class Setup:
+    """A configuration with its dataset and what the model is fed: images or cached features.
+
+    Attributes:
+        config: the configuration.
+        dataset: its dataset, split.
+        preprocessing: from stored images to what a backbone takes.
+        inputs: split -> images, or features of a frozen backbone.
+        frozen_parameters: of a backbone that is not part of the model.
+        progress: where everything that is done with it shows how far it is.
+    """
 
     config: Config
     dataset: ImageDataset
     preprocessing: Preprocessing
     inputs: Mapping[str, Images]
     frozen_parameters: int
-
-    @classmethod
-    def load(cls, config: Config, progress: Progress, *, like: Study | None = None) -> Study:
-        """Load the dataset and, for a frozen backbone, its features.
-
-        What is the same in the study `like` is taken from there.
-
-        Raises:
-            ConfigurationError: before anything is loaded if the model cannot be built.
-            DataError, PretrainedWeightsError: for what cannot be read.
-        """
-        check_model(config.model)
-        if config.evaluation.noise is not None:
-            check_model(_evaluated_model(config))
-        backbone = config.model.backbone
-        if backbone.from_run is not None:
-            check_trained_backbone(backbone.from_run, backbone)
-        if like is not None and like.config.dataset == config.dataset:
-            dataset = like.dataset
-        else:
-            dataset, like = _load_dataset(config, progress), None
-            progress.line(_describe_dataset(dataset))
-        rows = _training_rows(config, dataset, config.seed)
-        if len(rows) < config.training.batch_size:
-            raise ConfigurationError(
-                f"training.batch_size: {config.training.batch_size} is more than the "
-                f"{len(rows)} training images of {dataset.name}"
-            )
-        if like is not None and like.config.model.backbone == config.model.backbone:
-            return dataclasses.replace(like, config=config)
-        images = {name: split.images for name, split in dataset.splits().items()}
-        channels = dataset.train.images.shape[-1]
-        # Pretrained first layers take three channels; a grey image is repeated.
-        origin = origin_config(config.model.backbone)
-        channels = 3 if origin.pretrained else channels
-        preprocessing = Preprocessing.for_backbone(origin, channels)
-        if not config.model.backbone.frozen:
-            return cls(config, dataset, preprocessing, images, 0)
-        model, variables = _frozen_backbone(config, channels)
-        features = backbone_features(
-            model,
-            variables,
-            preprocessing,
-            config.model.backbone,
-            images,
-            batch_size=config.evaluation.batch_size,
-            progress=progress,
-        )
-        frozen = sum(leaf.size for leaf in jax.tree.leaves(variables.params))
-        return cls(config, dataset, preprocessing, features, frozen)
+    progress: Progress
 
     def frozen_backbone(self) -> tuple[Model, Variables] | None:
         """Build the backbone that made the features again; None where it is part of the model."""
@@ -183,25 +142,19 @@ class Study:
         """Return what is measured after every epoch; None where nothing is asked for."""
         return Insights.of(self.config, task) if self.config.training.insights else None
 
-    def initial_state(
-        self, task: Task, variables: Variables, seed: int | Int[Array, ""]
-    ) -> TrainState:
-        """Return the training state of one seed before its first step."""
+    def initial_state(self, task: Task, seed: int | Int[Array, ""]) -> TrainState:
+        """Return the training state of a seed before its first step."""
         return initial_state(
-            variables,
+            self.initial_model(seed)[1],
             task.optimizer,
             task.plateau,
             jax.random.fold_in(jax.random.key(seed), 1),
             keep_average=self.config.training.average_decay > 0,
         )
 
-    def initial_state_of(self, task: Task, seed: int | Int[Array, ""]) -> TrainState:
-        """Return the training state of a seed, from its own initial variables."""
-        return self.initial_state(task, self.initial_model(seed)[1], seed)
-
-    def initial_states_of(self, task: Task, seeds: Sequence[int]) -> TrainState:
+    def initial_states(self, task: Task, seeds: Sequence[int]) -> TrainState:
         """Return the same for several seeds, with a leading seed axis; the model is built once."""
-        return jax.vmap(lambda seed: self.initial_state_of(task, seed))(jnp.asarray(seeds))
+        return jax.vmap(lambda seed: self.initial_state(task, seed))(jnp.asarray(seeds))
 
     def training_data(self, seed: int) -> TrainingData:
         """Put training and validation examples on the device, as one seed sees them."""
@@ -261,10 +214,85 @@ class Study:
         return counts
 
     def description(self, seed: int) -> dict[str, Any]:
-        """Return what a checkpoint of this study belongs to."""
+        """Return what a checkpoint of a seed belongs to."""
         config = self.config.model_dump(mode="json", include={"dataset", "model", "training"})
         del config["dataset"]["data_dir"]
         return {**config, "seed": seed, "dataset_fingerprint": self.dataset.fingerprint}
+
+
+def load_setup(config: Config, progress: Progress) -> Setup:
+    """Load the dataset and, for a frozen backbone, its features.
+
+    Raises:
+        ConfigurationError: before anything is loaded if the model cannot be built.
+        DataError, PretrainedWeightsError: for what cannot be read.
+    """
+    _check(config)
+    with progress.tasks() as report:
+        dataset = load_dataset(config.dataset, report)
+    progress.line(_describe_dataset(dataset))
+    _require_a_batch(config, dataset)
+    return _with_inputs(config, dataset, progress)
+
+
+def load_next(setup: Setup, config: Config) -> Setup:
+    """Return the set-up of another configuration; what is the same in `setup` is not loaded again.
+
+    Raises:
+        As `load_setup`.
+    """
+    if setup.config.dataset != config.dataset:
+        return load_setup(config, setup.progress)
+    _check(config)
+    _require_a_batch(config, setup.dataset)
+    # A frozen backbone without weights of its own is drawn from the seed.
+    same_seed = setup.config.seed == config.seed
+    if same_seed and setup.config.model.backbone == config.model.backbone:
+        return dataclasses.replace(setup, config=config)
+    return _with_inputs(config, setup.dataset, setup.progress)
+
+
+def _check(config: Config) -> None:
+    """Raise where the model cannot be built, or its backbone not be taken from a run."""
+    check_model(config.model)
+    if config.evaluation.noise is not None:
+        check_model(_evaluated_model(config))
+    backbone = config.model.backbone
+    if backbone.from_run is not None:
+        check_trained_backbone(backbone.from_run, backbone)
+
+
+def _require_a_batch(config: Config, dataset: ImageDataset) -> None:
+    rows = _training_rows(config, dataset, config.seed)
+    if len(rows) < config.training.batch_size:
+        raise ConfigurationError(
+            f"training.batch_size: {config.training.batch_size} is more than the "
+            f"{len(rows)} training images of {dataset.name}"
+        )
+
+
+def _with_inputs(config: Config, dataset: ImageDataset, progress: Progress) -> Setup:
+    """Return the set-up with the images of the dataset, or their features."""
+    backbone = config.model.backbone
+    images = {name: split.images for name, split in dataset.splits().items()}
+    # Pretrained first layers take three channels; a grey image is repeated.
+    origin = origin_config(backbone)
+    channels = 3 if origin.pretrained else dataset.train.images.shape[-1]
+    preprocessing = Preprocessing.for_backbone(origin, channels)
+    if not backbone.frozen:
+        return Setup(config, dataset, preprocessing, images, 0, progress)
+    model, variables = _frozen_backbone(config, channels)
+    features = backbone_features(
+        model,
+        variables,
+        preprocessing,
+        backbone,
+        images,
+        batch_size=config.evaluation.batch_size,
+        progress=progress,
+    )
+    frozen = sum(leaf.size for leaf in jax.tree.leaves(variables.params))
+    return Setup(config, dataset, preprocessing, features, frozen, progress)
 
 
 def _frozen_backbone(config: Config, in_channels: int) -> tuple[Model, Variables]:
@@ -299,34 +327,6 @@ def check_model(config: ModelConfig) -> None:
     for size in {config.circuit.size, config.circuit.size if growth is None else growth.maximum}:
         sized = config.model_copy(update={"circuit": config.circuit.with_size(size)})
         HybridClassifier(sized, backbone=None, num_features=1, num_classes=2, key=jax.random.key(0))
-
-
-def _load_dataset(config: Config, progress: Progress) -> ImageDataset:
-    with _reporting(progress) as report:
-        return load_dataset(config.dataset, report)
-
-
-@contextlib.contextmanager
-def _reporting(progress: Progress) -> Iterator[Callable[[str, int, int], None]]:
-    """Turn `report(what, done, total)` calls into one progress task per `what`, in turn."""
-    with contextlib.ExitStack() as current:
-        what_now, done_before = "", 0
-        advance: Callable[[int], None] = _no_advance
-
-        def report(what: str, done: int, total: int) -> None:
-            nonlocal what_now, done_before, advance
-            if what != what_now:
-                current.close()  # a terminal shows one bar at a time
-                advance = current.enter_context(progress.task(what, total or None))
-                what_now, done_before = what, 0
-            advance(done - done_before)
-            done_before = done
-
-        yield report
-
-
-def _no_advance(amount: int) -> None:
-    """Advance nothing: no task has begun."""
 
 
 def _describe_dataset(dataset: ImageDataset) -> str:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -106,6 +106,10 @@ class Checkpoints:
     def best_step(self) -> int | None:
         """Return the optimiser step of the best checkpoint on disk at the end of an epoch."""
         return self._manager.best_step()
+
+    def evaluated_step(self, which: Literal["best", "last"]) -> int | None:
+        """Return the optimiser step of the checkpoint that a run evaluates, None without one."""
+        return self.best_step() if which == "best" else self.latest_step()
 
     def save(self, state: TrainState, metrics: dict[str, float] | None) -> None:
         """Keep the state; `metrics` are those of a finished epoch, None in mid-epoch.

@@ -204,7 +204,7 @@ def compile_program(
 ) -> Program:
     """Compile the functions of a task for the shapes of `state` and `data`.
 
-    Both have a leading seed axis (`Setup.initial_states_of`, `Setup.training_data_of_seeds`), or
+    Both have a leading seed axis (`Setup.initial_states`, `Setup.training_data_of_seeds`), or
     neither; data of several seeds are not streamed.
     """
     started = time.perf_counter()

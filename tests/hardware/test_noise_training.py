@@ -25,8 +25,8 @@ from hqnn_jax.models.middles import build_circuit, build_middle_circuit
 from hqnn_jax.models.pure import Model
 from hqnn_jax.progress import Progress
 from hqnn_jax.runs.folder import RunFolder
-from hqnn_jax.runs.run import chosen_state, train
-from hqnn_jax.runs.setup import Study
+from hqnn_jax.runs.run import choose_checkpoint, train
+from hqnn_jax.runs.setup import load_setup
 from hqnn_jax.runs.stages import Stages
 
 QUIET = Progress(terminal=False)
@@ -191,7 +191,7 @@ def test_unknown_devices_are_refused_before_anything_is_loaded(noise, message, m
             evaluation = config.evaluation.model_copy(update={"noise": NoiseConfig(**noise)})
             config = config.model_copy(update={"evaluation": evaluation})
         with pytest.raises(HardwareError, match=message) as caught:
-            Study.load(config, QUIET)
+            load_setup(config, QUIET)
         assert "\n" not in str(caught.value)
 
 
@@ -237,10 +237,10 @@ def trained(tmp_path_factory):
         config = run_config(noise=MANILA)
         folder = RunFolder(tmp_path_factory.mktemp("noisy") / "run")
         train(config, folder, resume=False, progress=QUIET)
-        stages = Stages(Study.load(config, QUIET), QUIET)
-        size, state = chosen_state(stages, folder, config.seed)
+        stages = Stages(load_setup(config, QUIET))
+        chosen = choose_checkpoint(stages, folder, config.seed)
         with np.load(folder.predictions) as arrays:
-            return stages.stage(size), state.evaluated, dict(arrays)
+            return chosen.stage, chosen.state.evaluated, dict(arrays)
 
 
 def in_parts(model, variables, inputs):
@@ -255,7 +255,7 @@ def in_parts(model, variables, inputs):
 
 def test_a_trained_run_is_the_device_simulated(trained):
     stage, variables, predictions = trained
-    images = stage.task.preprocessing(jnp.asarray(stage.study.inputs["test"]))
+    images = stage.task.preprocessing(jnp.asarray(stage.setup.inputs["test"]))
     weights, features, outputs, shares = in_parts(stage.task.model, variables, images)
     np.testing.assert_allclose(shares, predictions["test_probabilities"][0], atol=1e-5)
     ideal = radhi2025(3, 2)
@@ -274,7 +274,7 @@ def test_a_trained_run_is_the_device_simulated(trained):
     assert 0.6 < np.sqrt(np.mean(deviations(outputs) ** 2)) < 1.4
     assert deviations(exact).max() > 6
     # The step moved the weights from where they began.
-    initial = stage.study.initial_model(stage.study.config.seed)[1].params["middle"]["weights"]
+    initial = stage.setup.initial_model(stage.setup.config.seed)[1].params["middle"]["weights"]
     assert np.abs(weights - np.asarray(initial)).max() > 1e-3
 
 
@@ -282,10 +282,10 @@ def test_a_model_trained_without_noise_is_evaluated_with_a_devices(trained):
     stage, variables, predictions = trained
     config = run_config()
     evaluation = config.evaluation.model_copy(update={"noise": NoiseConfig(**MANILA)})
-    study = replace(stage.study, config=config.model_copy(update={"evaluation": evaluation}))
-    model, _ = study.initial_model(config.seed)
-    task = study.evaluation_task(replace(stage.task, model=model))
-    images = stage.task.preprocessing(jnp.asarray(study.inputs["test"]))
+    setup = replace(stage.setup, config=config.model_copy(update={"evaluation": evaluation}))
+    model, _ = setup.initial_model(config.seed)
+    task = setup.evaluation_task(replace(stage.task, model=model))
+    images = stage.task.preprocessing(jnp.asarray(setup.inputs["test"]))
     *_, shares = in_parts(task.model, variables, images)
     np.testing.assert_allclose(shares, predictions["test_probabilities"][0], atol=1e-5)
     *_, ideal = in_parts(model, variables, images)

@@ -13,7 +13,7 @@ from hqnn_jax.config import CircuitConfig, Config
 from hqnn_jax.models.middles import build_circuit
 from hqnn_jax.progress import Progress
 from hqnn_jax.runs.folder import RunFolder
-from hqnn_jax.runs.setup import Study
+from hqnn_jax.runs.setup import load_setup
 from hqnn_jax.runs.stages import Stage
 from hqnn_jax.training.growth import circuit_size, enlarge, saved_circuit_size
 from hqnn_jax.training.interrupt import Interrupted
@@ -94,9 +94,9 @@ def _cache(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("_cache")
 @pytest.mark.parametrize("axis", ["layers", "qubits"])
 def test_the_enlarged_state_keeps_what_was_learned(axis):
-    study = Study.load(config_of(axis), Progress(terminal=False))
-    size = study.config.model.circuit.size
-    small, large = Stage.of(study, size), Stage.of(study, size + 1)
+    setup = load_setup(config_of(axis), Progress(terminal=False))
+    size = setup.config.model.circuit.size
+    small, large = Stage.of(setup, size), Stage.of(setup, size + 1)
     marked = jax.tree.map(
         lambda x: x if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x + 1,
         small.initial_state(0),
@@ -119,7 +119,7 @@ def test_the_enlarged_state_keeps_what_was_learned(axis):
         np.testing.assert_array_equal(added[-1], _[-1])
     else:
         # A layer of zeros is one of entanglers alone; the circuit starts from the old rotations.
-        assert build_circuit(large.study.config.model.circuit).num_weights == new.size
+        assert build_circuit(large.setup.config.model.circuit).num_weights == new.size
 
 
 @pytest.mark.usefixtures("_cache")

@@ -11,8 +11,8 @@ from hqnn_jax.config import Config
 from hqnn_jax.errors import TrainingError
 from hqnn_jax.progress import Progress
 from hqnn_jax.runs.folder import RunFolder
-from hqnn_jax.runs.run import chosen_state, train
-from hqnn_jax.runs.setup import Study
+from hqnn_jax.runs.run import choose_checkpoint, train
+from hqnn_jax.runs.setup import load_setup
 from hqnn_jax.runs.stages import Stages
 from hqnn_jax.training.interrupt import Interrupted
 from hqnn_jax.training.prediction import Predictor, of_seeds
@@ -62,14 +62,14 @@ class Together:
     """A study whose seeds are trained in one program."""
 
     def __init__(self, config, seeds=SEEDS):
-        self.study = Study.load(config, QUIET)
+        self.setup = load_setup(config, QUIET)
         self.seeds = seeds
-        self.task = self.study.task(*self.study.initial_model(seeds[0]))
-        self.data = self.study.training_data_of_seeds(seeds)
+        self.task = self.setup.task(*self.setup.initial_model(seeds[0]))
+        self.data = self.setup.training_data_of_seeds(seeds)
         self.program = compile_program(self.task, self.states(), self.data, 16)
 
     def states(self):
-        return self.study.initial_states_of(self.task, self.seeds)
+        return self.setup.initial_states(self.task, self.seeds)
 
     def fit(self, choose="best", stop=lambda: False, checkpoint=None, program=None):
         return fit_seeds(
@@ -117,16 +117,16 @@ def test_seeds_together_are_the_seeds_alone(sections, parameters, outputs, tmp_p
     config = Config.model_validate(sections)
     together = Together(config)
     trained = together.fit()
-    inputs = together.study.inputs["test"]
+    inputs = together.setup.inputs["test"]
     predictor = Predictor.compile(of_seeds(together.task.predict), trained.variables, inputs, 7)
     probabilities = predictor(trained.variables, inputs)
     folder = RunFolder(tmp_path / "run")
     train(config, folder, resume=False, progress=QUIET)
-    stages = Stages(together.study, QUIET)
+    stages = Stages(together.setup)
     with np.load(folder.predictions) as stored:
         test_probabilities = stored["test_probabilities"]
     for index, seed in enumerate(SEEDS):
-        _, state = chosen_state(stages, folder, seed)
+        state = choose_checkpoint(stages, folder, seed).state
         own = jax.tree.map(lambda leaf, index=index: leaf[index], trained.variables)
         assert largest_difference(own.params, state.evaluated.params) < parameters
         alone = test_probabilities[index]
@@ -168,21 +168,21 @@ def test_nothing_is_compiled_while_training(together):
 
 
 def test_each_seed_has_its_own_rows_and_labels():
-    study = Study.load(config_of(images_per_class=4, label_noise=0.3), QUIET)
-    data = study.training_data_of_seeds(SEEDS)
+    setup = load_setup(config_of(images_per_class=4, label_noise=0.3), QUIET)
+    data = setup.training_data_of_seeds(SEEDS)
     assert data.rows.shape == (3, 4 * 8)
     assert not np.array_equal(data.rows[0], data.rows[1])
     assert not np.array_equal(data.train.labels[0], data.train.labels[1])
-    true = study.dataset.train.labels
+    true = setup.dataset.train.labels
     for index, seed in enumerate(SEEDS):
-        alone = study.training_data(seed)
+        alone = setup.training_data(seed)
         np.testing.assert_array_equal(data.rows[index], alone.rows)
         np.testing.assert_array_equal(data.train.labels[index], alone.train.labels)
         assert np.mean(np.asarray(alone.train.labels) != true) == pytest.approx(0.3, abs=0.01)
         np.testing.assert_array_equal(np.bincount(true[np.asarray(alone.rows)]), 4)
-    assert data.train.inputs.shape == study.inputs["train"].shape
-    state = study.initial_state_of(study.task(*study.initial_model(0)), 0)
-    order = study.task(*study.initial_model(0)).epoch_order(state, data.rows[0])
+    assert data.train.inputs.shape == setup.inputs["train"].shape
+    state = setup.initial_state(setup.task(*setup.initial_model(0)), 0)
+    order = setup.task(*setup.initial_model(0)).epoch_order(state, data.rows[0])
     assert sorted(np.asarray(order)) == list(np.asarray(data.rows[0]))
 
 

@@ -8,7 +8,7 @@ from hqnn_jax.config import Config
 from hqnn_jax.data.records import RecordImages
 from hqnn_jax.progress import Progress
 from hqnn_jax.runs.folder import RunFolder
-from hqnn_jax.runs.setup import Study
+from hqnn_jax.runs.setup import load_setup
 from hqnn_jax.training.interrupt import Interrupted
 
 
@@ -68,5 +68,5 @@ def test_streamed_training_is_bitwise_training_in_memory(predictions, shared_dat
         assert found.keys() == expected.keys()
         for name, values in expected.items():
             np.testing.assert_array_equal(found[name], values, err_msg=name)
-    study = Study.load(config(shared_data, "stream"), Progress(terminal=False))
-    assert isinstance(study.inputs["train"], RecordImages)
+    setup = load_setup(config(shared_data, "stream"), Progress(terminal=False))
+    assert isinstance(setup.inputs["train"], RecordImages)

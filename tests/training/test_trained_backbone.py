@@ -20,7 +20,7 @@ from hqnn_jax.models.pure import Model, Variables
 from hqnn_jax.progress import Progress
 from hqnn_jax.runs.backbone import origin_config, trained_backbone, with_backbone
 from hqnn_jax.runs.folder import RunFolder
-from hqnn_jax.runs.setup import Study
+from hqnn_jax.runs.setup import load_setup
 from hqnn_jax.runs.stages import Stages
 from hqnn_jax.training.checkpoints import Checkpoints
 from hqnn_jax.training.state import initial_state
@@ -55,16 +55,16 @@ def fresh(config: BackboneConfig, in_channels: int = 3, seed: int = 9):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A finished run, moved after training, its study, and the state that was evaluated."""
+    """A finished run, moved after training, its setup, and the state that was evaluated."""
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HQNN_CACHE_DIR", str(folder / "cache"))
         patch.delenv("HQNN_DATA_DIR", raising=False)
         config, files = Config.model_validate(CONFIG), RunFolder(folder / "run")
         hqnn_jax.runs.run.train(config, files, resume=False, progress=QUIET)
-        study = Study.load(config, QUIET)
-        _, state = hqnn_jax.runs.run.chosen_state(Stages(study, QUIET), files, config.seed)
-    return files.path.rename(folder / "moved"), study, state
+        setup = load_setup(config, QUIET)
+        state = hqnn_jax.runs.run.choose_checkpoint(Stages(setup), files, config.seed).state
+    return files.path.rename(folder / "moved"), setup, state
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def assert_one_line(error, *texts):
 
 
 def test_features_are_those_of_the_run(trained):
-    run, study, state = trained
+    run, setup, state = trained
     config = backbone_of(from_run=run)
     backbone, initial = fresh(config)
     found = trained_backbone(run, config, initial)
@@ -99,15 +99,15 @@ def test_features_are_those_of_the_run(trained):
     assert_same(found.params, state.average.params["backbone"])
     assert_same(found.batch_stats, state.average.batch_stats["backbone"])
     # The rest of the run's model, on these features, predicts what the run has predicted.
-    features = jax.jit(lambda images: backbone.apply(found, study.preprocessing(images)))(
-        study.dataset.test.images
+    features = jax.jit(lambda images: backbone.apply(found, setup.preprocessing(images)))(
+        setup.dataset.test.images
     )
     rest, variables = Model.split(
         HybridClassifier(
-            study.config.model,
+            setup.config.model,
             backbone=None,
             num_features=features.shape[1],
-            num_classes=study.dataset.num_classes,
+            num_classes=setup.dataset.num_classes,
             key=jax.random.key(0),
         )
     )
