@@ -213,7 +213,7 @@ def _metrics(
     times: Sequence[Mapping[str, float]],
 ) -> dict[str, Any]:
     """Return what `metrics.json` says, but for other datasets; `times` are those of each seed."""
-    seeds = [
+    seeds: list[dict[str, Any]] = [
         {
             "seed": each.seed,
             "best_epoch": int(each.state.step) // each.stage.task.steps_per_epoch,
@@ -233,7 +233,7 @@ def _metrics(
         for index, each in enumerate(chosen)
     ]
     parameters = [setup.parameters(each.state.variables) for each in chosen]
-    metrics = {
+    metrics: dict[str, Any] = {
         "status": "finished",
         **{name: mean_over_seeds([figures[name] for figures in seeds]) for name in SPLIT_NAMES},
         "time": {key: float(np.mean([entry[key] for entry in times])) for key in times[0]},

@@ -14,6 +14,7 @@ from hqnn_jax.runs.folder import RunFolder
 from hqnn_jax.runs.run import choose_checkpoint, train
 from hqnn_jax.runs.setup import load_setup
 from hqnn_jax.runs.stages import Stages
+from hqnn_jax.training.history import read_history
 from hqnn_jax.training.interrupt import Interrupted
 from hqnn_jax.training.prediction import Predictor, of_seeds
 from hqnn_jax.training.program import compile_program
