@@ -11,13 +11,12 @@ from types import ModuleType
 
 from hqnn_jax.config import Config
 from hqnn_jax.config.evaluation import require_paper
-from hqnn_jax.config.loading import first_difference, load_config
+from hqnn_jax.config.loading import load_config
 from hqnn_jax.config.shipped import CONFIGS
 from hqnn_jax.errors import (
     ConfigurationError,
     DataError,
     PretrainedWeightsError,
-    RunFolderError,
 )
 from hqnn_jax.files import locked, write_json
 from hqnn_jax.progress import Progress
@@ -171,7 +170,8 @@ def _chosen(arms: Sequence[Arm], request: Request) -> Sequence[Arm]:
 
 def _run_once(config: Config, folder: RunFolder, progress: Progress) -> None:
     if folder.metrics.exists():
-        _require_same(folder, config)
+        advice = "choose another --out, or delete that folder to run it again"
+        folder.require_same(config, run="the finished run", advice=advice)
         progress.line("finished earlier")
     else:
         try:
@@ -182,20 +182,6 @@ def _run_once(config: Config, folder: RunFolder, progress: Progress) -> None:
             ) from error
     if not folder.report.exists():
         write_run_report(folder.path, config)
-
-
-def _require_same(folder: RunFolder, config: Config) -> None:
-    stored, given = (
-        c.model_dump(mode="json", exclude={"dataset": {"data_dir"}})
-        for c in (load_config(folder.config), config)
-    )
-    difference = first_difference(stored, given)
-    if difference is not None:
-        key, old, new = difference
-        raise RunFolderError(
-            f"{folder.path}: the finished run has another configuration: {key} is {old!r} there, "
-            f"{new!r} here; choose another --out, or delete that folder to run it again"
-        )
 
 
 def is_synthetic(runs: Runs) -> bool:

@@ -13,6 +13,7 @@ import importlib.metadata
 import logging
 import os
 import platform
+import queue
 import signal
 import socket
 import threading
@@ -202,6 +203,7 @@ def _difference(driver: Mapping[str, str], worker: Mapping[str, str]) -> str | N
 
 def _import_ray() -> Any:
     try:
+        import grpc  # noqa: F401 - comes with ray[client]
         import ray
     except ImportError as error:
         raise ConfigurationError(
@@ -270,29 +272,35 @@ def _require_ray(address: str) -> None:
             f"--ray {address}: not an address; expected auto, local, host:port or ray://host:port"
         )
     try:
-        with socket.create_connection((host, port), _CONNECT_SECONDS) as connection:
-            encrypted = os.environ.get("RAY_USE_TLS", "0") != "0"
-            answers = encrypted or _speaks_http2(connection)
+        socket.create_connection((host, port), _CONNECT_SECONDS).close()
     except OSError as error:
         raise ConfigurationError(
             f"--ray {address}: nobody answers there ({one_line(error.strerror or error, 300)}); "
             "start the cluster with `ray start --head`, or correct the address"
         ) from error
-    if not answers:
+    encrypted = os.environ.get("RAY_USE_TLS", "0") != "0"
+    if not encrypted and not _speaks_grpc(rest):
         raise ConfigurationError(
             f"--ray {address}: what answers there is not Ray; correct the address, or start a "
             "cluster with `ray start --head`"
         )
 
 
-def _speaks_http2(connection: socket.socket) -> bool:
-    """Return whether the other side opens as gRPC, Ray's protocol, does: RFC 9113, section 3.4."""
-    settings = 4  # the type of the first frame of either side; an empty one of ours
-    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, settings, *[0] * 5]))
-    header = b""
-    while len(header) < 4 and (received := connection.recv(4 - len(header))):
-        header += received
-    return len(header) == 4 and header[3] == settings
+def _speaks_grpc(address: str) -> bool:
+    """Return whether the other side of `host:port` speaks gRPC, as Ray does."""
+    import grpc
+
+    states: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    ready, failed = grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.TRANSIENT_FAILURE
+    # Ray, too, goes past a proxy.
+    with grpc.insecure_channel(address, [("grpc.enable_http_proxy", 0)]) as channel:
+        channel.subscribe(states.put, try_to_connect=True)
+        try:
+            while (state := states.get(timeout=_CONNECT_SECONDS)) not in (ready, failed):
+                pass
+        except queue.Empty:
+            return False
+    return bool(state is ready)
 
 
 @contextlib.contextmanager

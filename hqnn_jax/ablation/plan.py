@@ -262,7 +262,13 @@ def _hash(described: Mapping[str, Any], config: Config) -> str:
 
 
 def _weights(config: Config) -> str | None:
-    """Return a digest of the files a backbone is loaded from; None where there is none here."""
+    """Return a digest of the files a backbone is loaded from; None where there is none here.
+
+    For the backbone of a run it takes the place of a digest of the checkpoint. `metrics.json` has
+    times in it, and is written anew by `evaluate`: cells on that backbone are then computed again,
+    though its weights are the same. Hashing the checkpoint's own digests instead would mend that,
+    and give the cells of every store on such a backbone another name: it is for the next `FORMAT`.
+    """
     backbone = config.model.backbone
     if backbone.from_run is not None:
         paths = [backbone.from_run / name for name in ("config.yaml", "metrics.json")]

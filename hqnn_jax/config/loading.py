@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from hqnn_jax import commands
 from hqnn_jax.config import Config
 from hqnn_jax.config.yaml_text import MAX_DEPTH, parse_yaml
-from hqnn_jax.errors import ConfigurationError
+from hqnn_jax.errors import ConfigurationError, HqnnError
 from hqnn_jax.files import read_bytes
 from hqnn_jax.text import closest
 
@@ -197,6 +197,22 @@ def require_known_keys(overrides: Sequence[str], schema: type[BaseModel]) -> Non
         if unknown:
             message = _described(unknown, "command line", overridden, schema)
             raise ConfigurationError(message) from error
+
+
+def require_same(stored: Any, given: Any, error: type[HqnnError], what: str, advice: str) -> None:
+    """Raise `error` where two nested dictionaries differ, naming the first difference.
+
+    Args:
+        stored: what is there.
+        given: what is to be like it.
+        error: what is raised.
+        what: where `stored` is, and what is wrong where they differ.
+        advice: what to do then.
+    """
+    difference = first_difference(stored, given)
+    if difference is not None:
+        key, old, new = difference
+        raise error(f"{what}: {key} is {old!r} there, {new!r} here; {advice}")
 
 
 def first_difference(old: Any, new: Any, key: str = "") -> tuple[str, Any, Any] | None:

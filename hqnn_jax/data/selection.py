@@ -12,10 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int, Int32
 
+from hqnn_jax import keys
 from hqnn_jax.errors import DataError
-
-# One independent stream of random numbers for each draw.
-_ROWS, _LABELS = 5_001, 5_002
 
 
 def training_rows(
@@ -50,7 +48,7 @@ def training_rows(
                 f"training.images_per_class: {per_class} asked for, but class {name!r} has "
                 f"{len(rows)} training images; {_advice(labels, len(class_names))}"
             )
-        chosen.append(np.random.default_rng((_ROWS, seed, number)).permutation(rows)[:per_class])
+        chosen.append(keys.training_rows(seed, number).permutation(rows)[:per_class])
     return np.sort(np.concatenate(chosen)).astype(np.int32)
 
 
@@ -87,7 +85,7 @@ def noisy_labels(
             f"training.label_noise: {share:g} asked for, but the dataset has {num_classes} class; "
             "expected at least 2: set training.label_noise to 0"
         )
-    rng = np.random.default_rng((_LABELS, seed))
+    rng = keys.label_noise(seed)
     wrong = rng.permutation(len(labels))[: round(share * len(labels))]
     # A step of 1 … num_classes - 1 around the circle of classes never ends where it began.
     steps = rng.integers(1, num_classes, len(labels), dtype=np.int32)

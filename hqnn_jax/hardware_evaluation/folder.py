@@ -13,7 +13,7 @@ from jaxtyping import Float
 from pydantic import AfterValidator, BaseModel
 
 from hqnn_jax.config.hardware import HardwareConfig
-from hqnn_jax.config.loading import first_difference, load_section
+from hqnn_jax.config.loading import load_section, require_same
 from hqnn_jax.errors import RunFolderError
 from hqnn_jax.files import (
     contents,
@@ -165,13 +165,8 @@ class HardwareFolder:
 
     def _require_same(self, settings: HardwareConfig) -> None:
         stored, given = (s.model_dump(mode="json") for s in (self.stored_settings(), settings))
-        difference = first_difference(stored, given)
-        if difference is not None:
-            key, old, new = difference
-            raise RunFolderError(
-                f"{self.path}: holds an evaluation with other settings: {key} is {old!r} there, "
-                f"{new!r} here; choose another --out"
-            )
+        what = f"{self.path}: holds an evaluation with other settings"
+        require_same(stored, given, RunFolderError, what, "choose another --out")
 
     def read_calibration(self) -> dict[str, Any]:
         """Read the calibration data of when the evaluation began.

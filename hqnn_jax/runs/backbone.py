@@ -15,7 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from hqnn_jax.config import PRETRAINED_NAMES, BackboneConfig, Config
-from hqnn_jax.config.loading import load_config
+from hqnn_jax.config.loading import first_difference, load_config
 from hqnn_jax.errors import PretrainedWeightsError, RunFolderError
 from hqnn_jax.files import read_json
 from hqnn_jax.models.pure import Variables
@@ -23,7 +23,7 @@ from hqnn_jax.runs.folder import RunFolder
 from hqnn_jax.text import one_line
 from hqnn_jax.training.checkpoints import Checkpoints, changed_leaves
 
-_SAME = ("name", "image_size", "normalisation")
+_SAME = {"name", "image_size", "normalisation"}
 """Settings without which the same weights give other features."""
 
 
@@ -172,13 +172,13 @@ def _require_trained(run: Path, stored: BackboneConfig) -> None:
 
 
 def _require_same(run: Path, stored: BackboneConfig, config: BackboneConfig) -> None:
-    for key in _SAME:
-        there, here = getattr(stored, key), getattr(config, key)
-        if there != here:
-            raise PretrainedWeightsError(
-                f"{run}: model.backbone.{key} is {there!r} in this run, {here!r} here; set "
-                f"model.backbone.{key}={there} or choose another run"
-            )
+    difference = first_difference(*(c.model_dump(include=_SAME) for c in (stored, config)))
+    if difference is not None:
+        key, there, here = difference
+        raise PretrainedWeightsError(
+            f"{run}: model.backbone.{key} is {there!r} in this run, {here!r} here; set "
+            f"model.backbone.{key}={there} or choose another run"
+        )
 
 
 def _evaluated_checkpoint(run: Path, config: Config) -> Path:

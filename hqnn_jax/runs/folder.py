@@ -14,7 +14,7 @@ import jax
 
 import hqnn_jax
 from hqnn_jax.config import Config
-from hqnn_jax.config.loading import first_difference, load_config
+from hqnn_jax.config.loading import load_config, require_same
 from hqnn_jax.errors import RunFolderError
 from hqnn_jax.files import (
     contents,
@@ -146,8 +146,15 @@ class RunFolder:
         """Return whether a run has begun training here."""
         return self.history.exists() or self.checkpoints(0).parent.exists()
 
-    def require_same(self, config: Config) -> None:
+    def require_same(
+        self, config: Config, *, run: str = "the run", advice: str | None = None
+    ) -> None:
         """Check that the run in the folder has this configuration.
+
+        Args:
+            config: what is asked for.
+            run: how the message calls what is there.
+            advice: what to do where it has another one; by default to resume with its own.
 
         Raises:
             RunFolderError: if it has another one.
@@ -157,13 +164,9 @@ class RunFolder:
             c.model_dump(mode="json", exclude={"dataset": {"data_dir"}})
             for c in (load_config(self.config), config)
         )
-        difference = first_difference(stored, given)
-        if difference is not None:
-            key, old, new = difference
-            raise RunFolderError(
-                f"{self.path}: the run has another configuration: {key} is {old!r} "
-                f"there, {new!r} here; resume with {self.config}, or choose another --out"
-            )
+        what = f"{self.path}: {run} has another configuration"
+        advice = advice or f"resume with {self.config}, or choose another --out"
+        require_same(stored, given, RunFolderError, what, advice)
 
 
 def describe_environment() -> dict[str, Any]:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from hqnn_jax import keys
 from hqnn_jax.evaluation.cross_dataset import (
     OtherDataset,
     Trained,
@@ -69,7 +70,7 @@ class FurtherEvaluation:
             return
         model = self.trained[0]
         predicted = probabilities.argmax(axis=1)
-        shuffled = np.random.default_rng(0).permutation(len(test))
+        shuffled = keys.shown_images().permutation(len(test))
         right, labels = (predicted == test.labels)[shuffled], test.labels[shuffled]
         chosen = np.sort(shuffled[choose_images(right, labels, count)])
         images = test.images[chosen]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hqnn_jax import keys
 from hqnn_jax.config import Config
 from hqnn_jax.data.dataset import SPLIT_NAMES
 from hqnn_jax.errors import CheckpointError, TrainingError
@@ -196,7 +197,7 @@ def _prediction_arrays(setup: Setup, probabilities: Mapping[str, np.ndarray]) ->
     splits = setup.dataset.splits()
     test = splits["test"]
     count = min(NUM_SAMPLE_IMAGES, len(test))
-    chosen = np.sort(np.random.default_rng(0).choice(len(test), count, replace=False))
+    chosen = np.sort(keys.shown_images().choice(len(test), count, replace=False))
     return {
         "seeds": np.asarray(setup.config.seed_values()),
         **{f"{name}_probabilities": values for name, values in probabilities.items()},

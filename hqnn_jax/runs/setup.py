@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key
 
+from hqnn_jax import keys
 from hqnn_jax.backbones.build import build_backbone
 from hqnn_jax.config import BackboneConfig, Config, ModelConfig
 from hqnn_jax.data.dataset import SPLIT_NAMES, ImageDataset, Split, class_weights
@@ -83,7 +84,7 @@ class Setup:
         Backbone and head draw from separate keys, so that arms with different middles share the
         backbone's initial values.
         """
-        backbone_key, head_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 0))
+        backbone_key, head_key = keys.initial_model(seed)
         backbone, num_features = None, self.inputs["train"].shape[-1]
         if not self.config.model.backbone.frozen:
             backbone = build_backbone(
@@ -120,8 +121,7 @@ class Setup:
         """Return the key that shots are drawn with; None where values are exact."""
         if self.config.evaluation.shots is None:
             return None
-        key = jax.random.fold_in(jax.random.key(seed), 2)
-        return jax.random.fold_in(key, SPLIT_NAMES.index(split))
+        return keys.evaluation(seed, SPLIT_NAMES.index(split))
 
     def task(self, model: Model, variables: Variables) -> Task:
         """Return the static structure of training."""
@@ -148,7 +148,7 @@ class Setup:
             self.initial_model(seed)[1],
             task.optimizer,
             task.plateau,
-            jax.random.fold_in(jax.random.key(seed), 1),
+            keys.training(seed),
             keep_average=self.config.training.average_decay > 0,
         )
 
@@ -296,7 +296,7 @@ def _with_inputs(config: Config, dataset: ImageDataset, progress: Progress) -> S
 
 
 def _frozen_backbone(config: Config, in_channels: int) -> tuple[Model, Variables]:
-    backbone, key = config.model.backbone, jax.random.key(config.seed)
+    backbone, key = config.model.backbone, keys.frozen_backbone(config.seed)
     model, variables = Model.split(build_backbone(backbone, in_channels=in_channels, key=key))
     return model, _trained(backbone, variables)
 

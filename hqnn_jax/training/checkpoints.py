@@ -17,7 +17,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from hqnn_jax.config.loading import first_difference
+from hqnn_jax.config.loading import require_same
 from hqnn_jax.errors import CheckpointError
 from hqnn_jax.files import read_json
 from hqnn_jax.text import one_line
@@ -211,14 +211,9 @@ class Checkpoints:
             )["description"]
         except Exception as error:  # As above.
             raise self._unreadable(step, one_line(error, 200)) from error
-        difference = first_difference(stored, self._description)
-        if difference is not None:
-            key, old, new = difference
-            raise CheckpointError(
-                f"{self._folder / str(step)}: the checkpoint belongs to another configuration: "
-                f"{key} is {old!r} there, {new!r} here; resume with the stored config.yaml, or "
-                "choose another --out"
-            )
+        what = f"{self._folder / str(step)}: the checkpoint belongs to another configuration"
+        advice = "resume with the stored config.yaml, or choose another --out"
+        require_same(stored, self._description, CheckpointError, what, advice)
 
 
 def changed_leaves(checkpoint: Path, leaves: Mapping[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from hqnn_jax import keys
 from hqnn_jax.circuits import Circuit, analysis
 from hqnn_jax.circuits.analysis.sampling import map_chunks
 from hqnn_jax.circuits.engines import statevector
@@ -124,7 +125,7 @@ class Insights:
         class_weights: Float[Array, "num_classes"],
     ) -> Measurements:
         """Measure a state in training, on the same examples in every epoch of a seed."""
-        key = jax.random.fold_in(state.key, 2**31 - 2)
+        key = keys.insights(state.key)
         return self.measure(state.variables, examples, rows, class_weights, key)
 
     def measure(
@@ -358,10 +359,10 @@ def _input_frequencies(circuit: Circuit) -> analysis.Frequencies | None:
     if circuit.num_features == 0:
         return None
     # Two draws, because factors such as that of w x change with the weights.
-    keys = jax.random.split(jax.random.key(0))
+    draws = jax.random.split(jax.random.key(0))
     try:
         first, second = (
-            analysis.find_frequencies(circuit, circuit.init_weights(key)) for key in keys
+            analysis.find_frequencies(circuit, circuit.init_weights(key)) for key in draws
         )
     except CircuitError:
         return None

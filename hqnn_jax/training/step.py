@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, Shaped
 
+from hqnn_jax import keys
 from hqnn_jax.backbones.build import image_normalization
 from hqnn_jax.backbones.checkpoint_layout import ImageNormalization
 from hqnn_jax.config import AugmentationConfig, BackboneConfig, TrainingConfig
@@ -109,7 +110,7 @@ class Task:
     ) -> TrainState:
         """Take one optimiser step on a batch of `training.batch_size` examples."""
         batch_size, labels = self.training.batch_size, batch.labels
-        augment_key, dropout_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+        augment_key, dropout_key = keys.step(state.key, state.step)
         inputs = self.preprocessing(batch.inputs, augment_key, self.training.augmentation)
 
         def objective(params):
@@ -182,7 +183,7 @@ class Task:
         The last `num_rows % batch_size` of it are left out of this epoch.
         """
         epoch = state.step // self.steps_per_epoch
-        key = jax.random.fold_in(jax.random.fold_in(state.key, 2**31 - 1), epoch)
+        key = keys.epoch_order(state.key, epoch)
         return rows[jax.random.permutation(key, rows.shape[0])]
 
     def end_epoch(self, state: TrainState, validation_loss: Float[Array, ""]) -> TrainState:

@@ -1,5 +1,6 @@
 """Work on a real Ray cluster: the same results as here, and every way it can go wrong."""
 
+import contextlib
 import json
 import os
 import signal
@@ -222,15 +223,20 @@ def test_an_address_where_something_else_answers(answer):
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve():
-            connection, _ = server.accept()
-            with connection:
-                connection.recv(100)
-                connection.sendall(answer)
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:  # closed
+                    return
+                with connection, contextlib.suppress(OSError):
+                    connection.recv(100)
+                    connection.sendall(answer)
 
         thread = threading.Thread(target=serve)
         thread.start()
         with pytest.raises(ConfigurationError, match="what answers there is not Ray"):
             results_of(f"127.0.0.1:{server.getsockname()[1]}", ["a"], one_fails)
+        server.shutdown(socket.SHUT_RDWR)  # ends `accept`
         thread.join()
 
 
