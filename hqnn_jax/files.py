@@ -38,6 +38,11 @@ def cache_dir() -> Path:
     return Path(os.environ.get("HQNN_CACHE_DIR") or default).expanduser()
 
 
+def content_key(described: Mapping[str, Any]) -> str:
+    """Return a name, 16 hexadecimal digits, for a file whose content depends on this JSON."""
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that it is either the old one or the complete new one.
 

@@ -20,6 +20,7 @@ from hqnn_jax.config.hardware import FineTuningConfig, ImagesConfig
 from hqnn_jax.data.loading import load_pool
 from hqnn_jax.data.pool import ImagePool
 from hqnn_jax.errors import DataError, HardwareError, RunFolderError
+from hqnn_jax.experiments.aml2026.cells import StoredCell
 from hqnn_jax.experiments.aml2026.circuits import vqc_circuit, vqc_data
 from hqnn_jax.experiments.aml2026.data import (
     SampledData,
@@ -31,7 +32,6 @@ from hqnn_jax.experiments.aml2026.report import LABELS
 from hqnn_jax.experiments.aml2026.study import (
     CIRCUIT_ARMS,
     Aml2026Config,
-    StoredCell,
     pool_fingerprint,
 )
 from hqnn_jax.files import read_json, unexpected

@@ -8,13 +8,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from hqnn_jax.config import Config, DatasetConfig
 from hqnn_jax.config.base import Section, known
@@ -22,10 +21,11 @@ from hqnn_jax.config.loading import load_section
 from hqnn_jax.config.shipped import CONFIGS
 from hqnn_jax.data.loading import load_pool
 from hqnn_jax.data.pool import ImagePool
-from hqnn_jax.errors import ConfigurationError, RunFolderError
+from hqnn_jax.errors import ConfigurationError
 from hqnn_jax.experiments.aml2026 import arms as aml2026_arms
 from hqnn_jax.experiments.aml2026 import circuits as aml2026_circuits
 from hqnn_jax.experiments.aml2026.arms import DenseConfig, Outcome, SvmConfig
+from hqnn_jax.experiments.aml2026.cells import Cells, StoredCell, StoredVariance
 from hqnn_jax.experiments.aml2026.circuits import VqcConfig
 from hqnn_jax.experiments.aml2026.cnn import CnnConfig, cnn
 from hqnn_jax.experiments.aml2026.data import (
@@ -40,7 +40,7 @@ from hqnn_jax.experiments.aml2026.data import (
 )
 from hqnn_jax.experiments.aml2026.report import sections
 from hqnn_jax.experiments.paper import Request
-from hqnn_jax.files import locked, read_json, write_atomically
+from hqnn_jax.files import content_key, locked
 from hqnn_jax.progress import Progress
 from hqnn_jax.reporting.document import Document
 from hqnn_jax.training.equilibrium_propagation import EquilibriumConfig
@@ -67,6 +67,8 @@ SMALL = (
 )
 """What the small variant changes: synthetic cells, so that nothing need be downloaded."""
 
+_COMPONENTS = "principal components"
+"""What stands for an arm where there is none."""
 _VERSION = 1
 """Raised whenever the same configuration and images would give other results."""
 
@@ -178,33 +180,37 @@ def run(config: Aml2026Config, out: Path, progress: Progress) -> dict[str, Any]:
         size: sample_positions(pool.labels, size, config.seeds, config.sampling)
         for size in config.sizes
     }
-    cells_folder = out / "cells"
     features = _lazy_features(pool, positions, progress)
     data = _lazy_data(config, pool, positions, features)
     fingerprint, cells = pool_fingerprint(pool), []
-    with locked(cells_folder), stop_requested() as stop:
+    store = Cells(out / "cells", progress)
+
+    def computed(size: int, name: str) -> dict[str, Any]:
+        arm = ARMS[name]
+        with progress.task(f"{size} images per class: {name}"):
+            outcome = arm.function(data(size), getattr(config, arm.options))
+        return _cell(size, name, outcome, pool.labels[positions[size].test])
+
+    def components(size: int) -> dict[str, Any]:
+        retained = retained_variance(features(), positions[size], config.num_components)
+        return {"size": size, "arm": _COMPONENTS, "retained": retained}
+
+    with locked(store.folder), stop_requested() as stop:
         for size, name in itertools.product(config.sizes, config.arms):
             if stop():
                 raise Interrupted(f"{out}: stopped, results are kept; the same command goes on")
             key = _cell_key(config, fingerprint, size, name)
-            path = cells_folder / f"{size}_{name}_{key}.json"
-            cell = _stored(path, progress, StoredCell)
-            if cell is not None and name in CIRCUIT_ARMS and "weights" not in cell:
-                progress.line(f"{path.name}: has no weights of the circuit; computing it anew")
-                cell = None
-            if cell is None:
-                arm = ARMS[name]
-                with progress.task(f"{size} images per class: {name}"):
-                    outcome = arm.function(data(size), getattr(config, arm.options))
-                cell = _cell(size, name, outcome, pool.labels[positions[size].test])
-                write_atomically(path, json.dumps(cell, allow_nan=False).encode())
-            cells.append(cell)
-        retained = {
-            str(size): _retained_variance(
-                config, fingerprint, size, positions[size], features, cells_folder, progress
+            compute = functools.partial(computed, size, name)
+            weights = name in CIRCUIT_ARMS
+            cells.append(store.kept(f"{size}_{name}_{key}", StoredCell, compute, weights=weights))
+        retained = {}
+        for size in config.sizes:
+            key = _key(config, fingerprint, size, {"arm": _COMPONENTS})
+            file, compute = (
+                f"{size}_principal_components_{key}",
+                functools.partial(components, size),
             )
-            for size in config.sizes
-        }
+            retained[str(size)] = store.kept(file, StoredVariance, compute)["retained"]
     return {
         "paper": "aml2026",
         "config": config.model_dump(mode="json"),
@@ -212,27 +218,6 @@ def run(config: Aml2026Config, out: Path, progress: Progress) -> dict[str, Any]:
         "retained_variance": retained,
         "cells": cells,
     }
-
-
-def _retained_variance(
-    config: Aml2026Config,
-    fingerprint: str,
-    size: int,
-    positions: Parts,
-    features: Callable[[], np.ndarray],
-    folder: Path,
-    progress: Progress,
-) -> list[float]:
-    """Return what the principal components keep, per seed; kept in a file beside the cells."""
-    name = "principal components"
-    key = _key(config, fingerprint, size, {"arm": name})
-    path = folder / f"{size}_principal_components_{key}.json"
-    stored = _stored(path, progress, _StoredVariance)
-    if stored is None:
-        retained = retained_variance(features(), positions, config.num_components)
-        stored = {"size": size, "arm": name, "retained": retained}
-        write_atomically(path, json.dumps(stored, allow_nan=False).encode())
-    return stored["retained"]
 
 
 def _lazy_features(
@@ -303,7 +288,7 @@ def _key(config: Aml2026Config, fingerprint: str, size: int, further: Mapping[st
         "num_components": config.num_components,
         **further,
     }
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+    return content_key(described)
 
 
 def _cell(size: int, name: str, outcome: Outcome, labels: np.ndarray) -> dict[str, Any]:
@@ -318,41 +303,6 @@ def _cell(size: int, name: str, outcome: Outcome, labels: np.ndarray) -> dict[st
         "predictions": np.asarray(outcome.predictions).tolist(),
         "labels": labels.tolist(),
     }
-
-
-class StoredCell(BaseModel):
-    """What an arm's results must be; see `Outcome`."""
-
-    size: int
-    arm: str
-    accuracies: list[float]
-    predictions: list[list[int]]
-    labels: list[list[int]]
-    train_seconds: float
-    compile_seconds: float
-    parameters: int | None
-    losses: list[list[float]] | None = None
-    epochs: list[int] | None = None
-    weights: list[list[float]] | None = None
-
-
-class _StoredVariance(BaseModel):
-    size: int
-    arm: str
-    retained: list[float]
-
-
-def _stored(path: Path, progress: Progress, expected: type[BaseModel]) -> dict[str, Any] | None:
-    """Return what is stored; None if it is missing or damaged, which is told."""
-    if not path.exists():
-        return None
-    try:
-        stored = read_json(path, RunFolderError, "damaged result: computing it anew", expected)
-    except RunFolderError as error:
-        progress.line(str(error))
-        return None
-    progress.line(f"{stored['size']} images per class: {stored['arm']}: read from {path.name}")
-    return stored
 
 
 def _description(pool: ImagePool, positions: Mapping[int, Parts]) -> dict[str, Any]:

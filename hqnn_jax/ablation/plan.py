@@ -20,6 +20,7 @@ from hqnn_jax.config import Config
 from hqnn_jax.config.ablation import AblationConfig, AblationFile, Settings
 from hqnn_jax.config.loading import describe_problem
 from hqnn_jax.errors import ConfigurationError
+from hqnn_jax.files import content_key
 
 FORMAT = 1
 """Raised whenever cells written before would not be what the same configuration gives now."""
@@ -257,8 +258,7 @@ def _hash(described: Mapping[str, Any], config: Config) -> str:
     weights: str | int | None = _weights(config)
     if weights is None and config.model.backbone.frozen:
         weights = config.seed  # drawn from the first seed, the same for all
-    content = {"format": FORMAT, **described, "weights": weights}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return content_key({"format": FORMAT, **described, "weights": weights})
 
 
 def _weights(config: Config) -> str | None:
