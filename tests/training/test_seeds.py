@@ -160,7 +160,7 @@ def test_nothing_is_compiled_while_training(together):
         states = together.states()
         compiled.clear()
         fit_seeds(
-            together.task, together.program, states, together.data, SEEDS,
+            together.program, states, together.data, SEEDS,
             choose="best", progress=QUIET, stop=lambda: False,
         )  # fmt: skip
     finally:
@@ -188,14 +188,13 @@ def test_each_seed_has_its_own_rows_and_labels():
 
 
 def test_a_diverging_seed_is_named(together):
-    task = dataclasses.replace(together.task)
     states = together.states()
     states = states._replace(
         variables=jax.tree.map(lambda leaf: leaf.at[1].set(jnp.nan), states.variables)
     )
     with pytest.raises(TrainingError, match="seed 6: training loss not finite in epoch 1"):
         fit_seeds(
-            task, together.program, states, together.data, SEEDS,
+            together.program, states, together.data, SEEDS,
             choose="best", progress=QUIET, stop=lambda: False,
         )  # fmt: skip
 
