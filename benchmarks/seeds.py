@@ -26,7 +26,6 @@ from hqnn_jax.progress import Progress
 from hqnn_jax.runs.setup import Setup, load_setup
 from hqnn_jax.training.program import Program, TrainingData, compile_program
 from hqnn_jax.training.seeds import fit_seeds
-from hqnn_jax.training.step import Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +33,6 @@ class Contender:
     """A number of seeds, ready to be trained."""
 
     setup: Setup
-    task: Task
     seeds: tuple[int, ...]
     data: TrainingData
     program: Program
@@ -47,11 +45,11 @@ class Contender:
         data = setup.training_data_of_seeds(seeds)
         states = setup.initial_states(task, seeds)
         size = setup.config.evaluation.batch_size
-        return cls(setup, task, seeds, data, compile_program(task, states, data, size))
+        return cls(setup, seeds, data, compile_program(task, states, data, size))
 
     def train(self) -> float:
         """Train all epochs and return the seconds, for all seeds together."""
-        states = self.setup.initial_states(self.task, self.seeds)
+        states = self.setup.initial_states(self.program.task, self.seeds)
         return fit_seeds(
             self.program, states, self.data, self.seeds,
             choose="best", progress=Progress(terminal=False), stop=lambda: False,

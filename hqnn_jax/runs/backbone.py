@@ -172,7 +172,9 @@ def _require_trained(run: Path, stored: BackboneConfig) -> None:
 
 
 def _require_same(run: Path, stored: BackboneConfig, config: BackboneConfig) -> None:
-    difference = first_difference(*(c.model_dump(include=_SAME) for c in (stored, config)))
+    difference = first_difference(
+        stored.model_dump(include=_SAME), config.model_dump(include=_SAME)
+    )
     if difference is not None:
         key, there, here = difference
         raise PretrainedWeightsError(
