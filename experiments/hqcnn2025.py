@@ -26,7 +26,6 @@ from hqnn_jax.experiments.tables import (
     warnings_section,
     what_ran_section,
 )
-from hqnn_jax.progress import Progress
 from hqnn_jax.reporting import formatting, plots
 from hqnn_jax.reporting.document import Document, Section, Table
 from hqnn_jax.runs.finished import FinishedRun
@@ -190,7 +189,7 @@ def _arms(dataset: str, title: str) -> tuple[Arm, ...]:
     )
 
 
-def reproduce(request: Request, progress: Progress) -> Document:
+def reproduce(request: Request) -> Document:
     """Train circuit and classical twin on the three datasets, two classes and all of them."""
     names = ("bloodmnist",) if request.small else tuple(_DATASETS)
     groups = {name: _arms(name, _DATASETS[name]) for name in names}
@@ -198,7 +197,7 @@ def reproduce(request: Request, progress: Progress) -> Document:
         # On synthetic cells both tasks have the same classes; the binary pair is enough.
         groups = {name: arms[:2] for name, arms in groups.items()}
     arms = [arm for group in groups.values() for arm in group]
-    runs = run_arms(arms, request, progress)
+    runs = run_arms(arms, request)
     return Document(
         title=TITLE,
         reference=REFERENCE,

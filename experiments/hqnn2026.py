@@ -20,7 +20,6 @@ from hqnn_jax.experiments.tables import (
     warnings_section,
     what_ran_section,
 )
-from hqnn_jax.progress import Progress
 from hqnn_jax.reporting import formatting
 from hqnn_jax.reporting.document import Document, Section
 
@@ -98,12 +97,12 @@ def published(config: Config) -> Published | None:
     return PUBLISHED.get(config.model.middle)
 
 
-def reproduce(request: Request, progress: Progress) -> Document:
+def reproduce(request: Request) -> Document:
     """Train the arms on both datasets and compare them seed by seed."""
     # The small variant draws the same synthetic cells for both.
     groups = (PBC,) if request.small else (PBC, BLOOD_CELL_IMAGES)
     arms = [arm for group in groups for arm in group]
-    runs = run_arms(arms, request, progress)
+    runs = run_arms(arms, request)
     done = [[arm for arm in group if arm.name in runs.finished] for group in groups]
     results = [_results(group, runs, request) for group in done if group]
     return Document(

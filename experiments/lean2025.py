@@ -22,7 +22,6 @@ from hqnn_jax.experiments.tables import (
     what_ran_section,
 )
 from hqnn_jax.experiments.tables import warnings_section as warnings
-from hqnn_jax.progress import Progress
 from hqnn_jax.reporting import formatting
 from hqnn_jax.reporting.document import Document, Section, Table
 
@@ -114,11 +113,11 @@ def published(config: Config) -> Published | None:
     return _published(name)
 
 
-def reproduce(request: Request, progress: Progress) -> Document:
+def reproduce(request: Request) -> Document:
     """Train the networks and print the paper's table."""
     # VGG-16 alone has 134 million parameters to draw and to keep.
     arms = ARMS[:3] if request.small else ARMS
-    runs = run_arms(arms, request, progress)
+    runs = run_arms(arms, request)
     return Document(
         title=TITLE,
         reference=REFERENCE,

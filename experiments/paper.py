@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
@@ -48,7 +48,7 @@ class Request:
     """What is asked of a paper: where to write, changed keys, and whether the small variant.
 
     `config` replaces the configuration of a paper whose table has one of its own (aml2026); `arms`
-    names the only ones to run, all where it is empty.
+    names the only ones to run, all where it is empty; `progress` is shown while they run.
     """
 
     out: Path
@@ -56,6 +56,7 @@ class Request:
     small: bool = False
     config: Path | None = None
     arms: tuple[str, ...] = ()
+    progress: Progress = field(default_factory=Progress)
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def paper_module(name: str) -> ModuleType:
     return importlib.import_module(f"hqnn_jax.experiments.{name}")
 
 
-def reproduce(name: str, request: Request, progress: Progress) -> tuple[Path, Mapping[str, str]]:
+def reproduce(name: str, request: Request) -> tuple[Path, Mapping[str, str]]:
     """Run what a paper's tables and figures need, and write `report.html` and `results.json`.
 
     What is finished in `request.out` is not run again, so the same command goes on where an
@@ -107,7 +108,7 @@ def reproduce(name: str, request: Request, progress: Progress) -> tuple[Path, Ma
     """
     module = paper_module(name)
     with locked(request.out):
-        document: Document = module.reproduce(request, progress)
+        document: Document = module.reproduce(request)
         write_json(request.out / "results.json", document.data)
         report = write_document(request.out / "report.html", document)
     return report, document.data.get("failed", {})
@@ -121,7 +122,7 @@ class Runs:
     failed: Mapping[str, str]
 
 
-def run_arms(arms: Sequence[Arm], request: Request, progress: Progress) -> Runs:
+def run_arms(arms: Sequence[Arm], request: Request) -> Runs:
     """Train every arm that is not finished yet.
 
     An arm whose images or pretrained weights cannot be had is left out, with the reason; the
@@ -137,7 +138,7 @@ def run_arms(arms: Sequence[Arm], request: Request, progress: Progress) -> Runs:
             f"--config {request.config}: the runs of this paper have a configuration each; change "
             "keys with KEY=VALUE"
         )
-    arms = _chosen(arms, request)
+    arms, progress = _chosen(arms, request), request.progress
     configs = {arm.name: arm.resolve(request) for arm in arms}
     finished: dict[str, FinishedRun] = {}
     failed: dict[str, str] = {}

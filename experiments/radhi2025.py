@@ -28,7 +28,6 @@ from hqnn_jax.experiments.tables import (
     warnings_section,
     what_ran_section,
 )
-from hqnn_jax.progress import Progress
 from hqnn_jax.reporting import formatting, plots
 from hqnn_jax.reporting.document import Document, Section, Table
 from hqnn_jax.reporting.pages import METRIC_NAMES
@@ -209,7 +208,7 @@ ARMS = (
 )
 
 
-def reproduce(request: Request, progress: Progress) -> Document:
+def reproduce(request: Request) -> Document:
     """Run the arms and show the paper's tables and figures for each, validation and test.
 
     The published configuration takes days on a CPU and is one of the arms on accelerators only.
@@ -217,7 +216,7 @@ def reproduce(request: Request, progress: Progress) -> Document:
     arms: tuple[Arm, ...] = ARMS
     if jax.default_backend() != "cpu" and not request.small:
         arms = (PUBLISHED_ARM, *ARMS)
-    runs = run_arms(arms, request, progress)
+    runs = run_arms(arms, request)
     how_read = list(readings())
     if PUBLISHED_ARM not in arms:
         how_read.append(

@@ -142,12 +142,12 @@ def published(config: Config) -> None:
     """Return None: no single run of a hybrid network is one of the published systems."""
 
 
-def reproduce(request: Request, progress: Progress) -> Document:
+def reproduce(request: Request) -> Document:
     """Run the table of the configuration file and return its report."""
     chosen = (f"arms=[{', '.join(request.arms)}]",) if request.arms else ()
     overrides = (*(SMALL if request.small else ()), *chosen, *request.overrides)
     config = load_section(request.config or CONFIG_FILE, overrides, Aml2026Config)
-    results = run(config, request.out, progress)
+    results = run(config, request.out, request.progress)
     return Document(
         title=TITLE,
         reference=REFERENCE,

@@ -13,7 +13,6 @@ from hqnn_jax.cli.configs import find_config
 from hqnn_jax.config import PAPER_NAMES, Config
 from hqnn_jax.config.evaluation import require_paper
 from hqnn_jax.config.loading import require_known_keys
-from hqnn_jax.progress import Progress
 
 NAME = "paper"
 HELP = f"""Reproduce a paper: every run its tables and figures need, and one report of them.
@@ -70,7 +69,7 @@ def command(
     out = out or Path("runs") / (f"{name}-small" if small else name)
     chosen = tuple(arm.strip() for arm in arms.split(",")) if arms else ()
     request = Request(out, tuple(overrides or ()), small, config, chosen)
-    report, failed = reproduce(name, request, Progress())
+    report, failed = reproduce(name, request)
     print(f"report: {report}")
     for arm, reason in failed.items():
         print_error(f"{arm}: {reason}")

@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("aml2026")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HQNN_CACHE_DIR", str(out / "cache"))
-        paper.reproduce("aml2026", Request(out, OVERRIDES, small=True), QUIET)
+        paper.reproduce("aml2026", Request(out, OVERRIDES, small=True, progress=QUIET))
     return out
 
 
@@ -174,8 +174,8 @@ def test_cells_from_before_weights_were_stored_are_computed_anew(folder, tmp_pat
         expected = json.loads(path.read_text())
         old = {key: value for key, value in expected.items() if key != "weights"}
         path.write_text(json.dumps(old))
-    request = Request(tmp_path, OVERRIDES, small=True)
-    data = aml2026.reproduce(request, Progress(terminal=False)).data
+    request = Request(tmp_path, OVERRIDES, small=True, progress=Progress(terminal=False))
+    data = aml2026.reproduce(request).data
     captured = capsys.readouterr()
     assert "has no weights of the circuit; computing it anew" in captured.out + captured.err
     (again,) = (c for c in data["cells"] if (c["size"], c["arm"]) == (10, "vqc_cobyla"))

@@ -112,12 +112,14 @@ def test_an_arm_without_its_images_is_left_out_and_named(tmp_path, monkeypatch):
     (data / "organamnist.npz").write_bytes(b"damaged")
     small = ("training.batch_size=32", "evaluation.test_time_augmentation=none")
     missing = (*small, "dataset.name=organamnist", f"dataset.data_dir={data}")
-    config, request = "hqcnn2025_bloodmnist", papers.Request(tmp_path / "out", (), small=True)
+    quiet = Progress(terminal=False)
+    request = papers.Request(tmp_path / "out", (), small=True, progress=quiet)
+    config = "hqcnn2025_bloodmnist"
     whole = papers.Arm("whole", "Whole", config, (), small)
     broken = papers.Arm("broken", "Broken", config, (), missing)
-    runs = papers.run_arms((broken, whole), request, Progress(terminal=False))
+    runs = papers.run_arms((broken, whole), request)
     assert list(runs.finished) == ["whole"]
     assert list(runs.failed) == ["Broken"]
     assert "organamnist.npz: damaged" in runs.failed["Broken"]
     with pytest.raises(DataError, match="damaged"):
-        papers.run_arms((broken,), request, Progress(terminal=False))
+        papers.run_arms((broken,), request)
