@@ -7,7 +7,7 @@ import itertools
 import pickle
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +71,8 @@ def run_ablation(
     try:
         if ray is None:
             with stop_requested() as stop:
-                _locally(plan, store, progress, stop, together)
+                scratch = store.unfinished
+                _locally(plan, store, Worker(progress, stop, together=together, scratch=scratch))
         else:
             _on_ray(plan, store, progress, together, ray)
     except (Interrupted, KeyboardInterrupt) as error:
@@ -98,15 +99,9 @@ def _groups(plan: Plan) -> list[tuple[Arm, ...]]:
     return [tuple(arms) for arms in groups.values()]
 
 
-def _locally(
-    plan: Plan,
-    store: CellStore,
-    progress: Progress,
-    stop: Callable[[], bool],
-    together: int | None,
-) -> None:
+def _locally(plan: Plan, store: CellStore, worker: Worker) -> None:
     """Compute what is missing in this process, beside others that may do the same."""
-    worker = Worker(progress, stop, together=together, scratch=store.unfinished)
+    progress = worker.progress
     failures: dict[str, HqnnError] = {}
     groups = _groups(plan)
     while True:
@@ -133,7 +128,9 @@ def _locally(
         if not left:
             break
         progress.line(f"waiting for another process, which computes {left[0]}")
-        _wait(stop)
+        if worker.stop():
+            raise Interrupted("stopped while waiting")
+        time.sleep(_POLL_SECONDS)
     _raise_failures(failures, store)
 
 
@@ -188,12 +185,6 @@ def _store(finished: Finished, arms: Sequence[Arm], store: CellStore) -> None:
     for arm, seed, content in finished.cells:
         if store.missing([arm], seed):
             store.write(arm, seed, content)
-
-
-def _wait(stop: Callable[[], bool]) -> None:
-    if stop():
-        raise Interrupted("stopped while waiting")
-    time.sleep(_POLL_SECONDS)
 
 
 def _raise_failures(failures: Mapping[str, HqnnError], store: CellStore) -> None:

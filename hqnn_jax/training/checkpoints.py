@@ -28,7 +28,11 @@ _Rank = tuple[float, float, float]
 
 
 def rank(metrics: Mapping[str, Any]) -> _Rank:
-    """Order checkpoints: higher validation accuracy, then lower validation loss, then earlier."""
+    """Order checkpoints: higher validation accuracy, then lower validation loss, then earlier.
+
+    The one rule by which runs and ablations choose an epoch. Growth (`circuit_size`) and the arms
+    of aml2026 (`fit_with_patience`, `cobyla`) go by a loss alone, the earliest of equal ones.
+    """
     # Checkpoints of earlier versions do not have the step.
     return metrics["validation_accuracy"], -metrics["validation_loss"], -metrics.get("step", 0.0)
 
