@@ -3,13 +3,12 @@
 import pytest
 
 from hqnn_jax.progress import Progress
-from hqnn_jax.runs.setup import _reporting
 
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_tasks_can_follow_each_other_and_lines_come_between(terminal, capsys):
     progress = Progress(terminal=terminal)
-    with _reporting(progress) as report:
+    with progress.tasks() as report:
         report("downloading", 0, 100)
         report("downloading", 100, 100)
         report("preparing", 0, 0)
