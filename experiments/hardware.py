@@ -9,9 +9,16 @@ from hqnn_jax.config.hardware import HardwareConfig
 from hqnn_jax.errors import ConfigurationError
 from hqnn_jax.files import locked, write_arrays, write_json
 from hqnn_jax.hardware.backends import open_backend
-from hqnn_jax.hardware_evaluation.evaluation import Evaluated, Evaluation
+from hqnn_jax.hardware_evaluation.evaluation import carry_out, check_no_wait
 from hqnn_jax.hardware_evaluation.folder import HardwareFolder
 from hqnn_jax.hardware_evaluation.from_run import RunSource
+from hqnn_jax.hardware_evaluation.planned import (
+    Bench,
+    Evaluated,
+    Evaluation,
+    drawings,
+    plan_evaluation,
+)
 from hqnn_jax.hardware_evaluation.report import write_hardware_report
 from hqnn_jax.hardware_evaluation.results import HardwareResults
 from hqnn_jax.progress import Progress
@@ -26,7 +33,7 @@ def evaluate(
     resume: bool,
     wait: bool,
 ) -> HardwareResults | None:
-    """Evaluate on the backend and write the report; see `Evaluation.run`.
+    """Evaluate on the backend and write the report; see `carry_out`.
 
     The folder is this process's until the end, so that no job is sent by two.
 
@@ -44,13 +51,13 @@ def evaluate(
         folder.check(settings, resume=resume)
         evaluation = prepared()
         if not wait:
-            evaluation.check_no_wait()
+            check_no_wait(evaluation.bench)
         folder.create(settings)
-        results = evaluation.run(wait=wait)
+        results = carry_out(evaluation, wait=wait)
         if results is not None:
             write_arrays(folder.arrays, results.arrays())
             write_json(folder.record, results.record())
-            write_hardware_report(folder.report, results, evaluation.drawings())
+            write_hardware_report(folder.report, results, drawings(evaluation))
     return results
 
 
@@ -77,7 +84,7 @@ def prepare(
     # Before the images, which may take long to load.
     backend = open_backend(settings.backend)
     models = load_models(run, settings, progress, data_dir)
-    return Evaluation(models, backend, settings, folder, progress)
+    return plan_evaluation(models, Bench(backend, settings, folder, progress))
 
 
 def load_models(

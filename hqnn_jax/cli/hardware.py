@@ -135,10 +135,11 @@ def command(
     request = Request(run, config, tuple(overrides or ()), out)
     settings, folder = request.settings(resume=resume and not dry_run)
     from hqnn_jax.experiments.hardware import evaluate, prepare
+    from hqnn_jax.hardware_evaluation.planned import costs
 
     prepared = functools.partial(prepare, run, settings, folder, Progress(), data_dir)
     if dry_run:
-        print("\n".join(line for cost in prepared().plans() for line in _plan_lines(cost)))
+        print("\n".join(line for cost in costs(prepared()) for line in _plan_lines(cost)))
         return
     results = evaluate(prepared, settings, folder, resume=resume, wait=wait)
     if results is None:

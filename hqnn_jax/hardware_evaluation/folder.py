@@ -31,13 +31,13 @@ _SIMULATED = {
 }
 
 
-class _Model(BaseModel):
+class _EvaluatedModel(BaseModel):
     model: str
     jobs: str
 
 
-class _Models(BaseModel):
-    models: list[_Model]
+class _ModelsFile(BaseModel):
+    models: list[_EvaluatedModel]
 
 
 class _Qubit(BaseModel):
@@ -150,7 +150,7 @@ class HardwareFolder:
         if not self.models.exists():
             write_json(self.models, {"models": found})
             return
-        stored = read_json(self.models, RunFolderError, _ADVICE, _Models)["models"]
+        stored = read_json(self.models, RunFolderError, _ADVICE, _ModelsFile)["models"]
         for old, new in itertools.zip_longest(stored, found):
             if old is None or new is None or old["jobs"] != new["jobs"]:
                 raise RunFolderError(
