@@ -202,10 +202,8 @@ class ModelConfig(Section):
     backbone: BackboneConfig
     processor: MlpConfig = MlpConfig(widths=(64,))
     middle: str = "quantum"
-    """`quantum`: the circuit. `frozen`: the circuit with its random initial weights, not trained.
-    `unentangled`: without its entangling gates. `product`: its embedding and observables around one
-    rotation per qubit. `matched`: a classical layer with as many parameters. `fourier`: a trainable
-    Fourier series with the circuit's frequencies. `linear`: a Linear layer. `none`: nothing."""
+    """What is between processor and classifier: the circuit, a circuit that lacks a part of it, a
+    classical control, or nothing; see `hqnn_jax.config.names.MIDDLES`."""
     circuit: CircuitConfig = CircuitConfig()
     feature_scaling: Literal["none", "tanh", "standardised_tanh"] = "tanh"
     """`none`: the angles are the features themselves; `tanh`: (pi/2)·tanh(features);

@@ -68,20 +68,24 @@ class MiddleRecord(NamedTuple):
 
 MIDDLES: Mapping[str, MiddleRecord] = {
     "quantum": MiddleRecord("circuit", "circuit {circuit}"),
+    # With its random initial weights.
     "frozen": MiddleRecord("circuit", "circuit {circuit}, random and not trained", trained=False),
     "unentangled": MiddleRecord(
         "circuit",
         "circuit {circuit}, without entangling gates",
         "hqnn_jax.circuits.variants:without_entanglement",
     ),
+    # Its embedding and observables around one rotation per qubit.
     "product": MiddleRecord(
         "circuit",
         "one rotation per qubit in place of the circuit {circuit}",
         "hqnn_jax.circuits.variants:product_of_rotations",
     ),
+    # With as many parameters as the circuit.
     "matched": MiddleRecord(
         "control", "matched classical layer", "hqnn_jax.models.controls:MatchedLayer"
     ),
+    # Trainable, with the circuit's frequencies.
     "fourier": MiddleRecord(
         "control",
         "Fourier series with the frequencies of the circuit {circuit}",
@@ -90,7 +94,6 @@ MIDDLES: Mapping[str, MiddleRecord] = {
     "linear": MiddleRecord("control", "linear layer", "hqnn_jax.models.controls:LinearLayer"),
     "none": MiddleRecord("nothing", "no middle layer"),
 }
-"""See `ModelConfig.middle`."""
 MIDDLE_NAMES = tuple(MIDDLES)
 CIRCUIT_MIDDLES = tuple(name for name, record in MIDDLES.items() if record.kind == "circuit")
 """Middles that are circuits."""

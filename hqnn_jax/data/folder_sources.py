@@ -132,7 +132,9 @@ _MEDICAL_MNIST = FolderSource(
 )
 
 FOLDER_SOURCES: Mapping[str, FolderSource] = {
-    source.name: source
-    for source in (_PBC, _BLOOD_CELL_IMAGES, _AML_CYTOMORPHOLOGY, _MEDICAL_MNIST)
+    "pbc": _PBC,
+    "blood_cell_images": _BLOOD_CELL_IMAGES,
+    "aml_cytomorphology": _AML_CYTOMORPHOLOGY,
+    "medical_mnist": _MEDICAL_MNIST,
 }
 """The sets by their name in the configuration."""
