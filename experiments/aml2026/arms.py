@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 from pydantic import Field
 from sklearn.svm import SVC
 
-from hqnn_jax.config.base import Positive, Section, Width
+from hqnn_jax.config.base import ConfigSection, Positive, Width
 from hqnn_jax.errors import TrainingError
 from hqnn_jax.experiments.aml2026.data import SampledData
 from hqnn_jax.training import equilibrium_propagation as ep
@@ -28,7 +28,7 @@ Count = Annotated[int, Field(ge=1, le=100000)]
 NUM_CLASSES = 2
 
 
-class DenseConfig(Section):
+class DenseConfig(ConfigSection):
     """The dense network, trained by backpropagation with Adam; widths as in the paper."""
 
     hidden_widths: tuple[Width, ...] = (256, 128, 64)
@@ -38,7 +38,7 @@ class DenseConfig(Section):
     patience: Count = 15
 
 
-class SvmConfig(Section):
+class SvmConfig(ConfigSection):
     """Support-vector machines."""
 
     penalty: Positive = 1.0
@@ -47,7 +47,7 @@ class SvmConfig(Section):
     """Factor on the angles in the arm with scaled angles."""
 
 
-class Outcome(NamedTuple):
+class ArmOutcome(NamedTuple):
     """What an arm gives back.
 
     Attributes:
@@ -100,7 +100,7 @@ def seed_keys(seeds: Sequence[int]) -> Array:
 # --- networks on the 20 features -------------------------------------------------------------
 
 
-def equilibrium_propagation(data: SampledData, options: ep.EquilibriumConfig) -> Outcome:
+def equilibrium_propagation(data: SampledData, options: ep.EquilibriumConfig) -> ArmOutcome:
     """Train the layered energy network by equilibrium propagation."""
 
     def train(key, fit_x, fit_y, validation_x, validation_y, test_x):
@@ -124,7 +124,7 @@ def equilibrium_propagation(data: SampledData, options: ep.EquilibriumConfig) ->
     return network_outcome(*run_compiled(jax.vmap(train), *_network_inputs(data)))
 
 
-def dense(data: SampledData, options: DenseConfig) -> Outcome:
+def dense(data: SampledData, options: DenseConfig) -> ArmOutcome:
     """Train a dense network by backpropagation, from the initial values of the energy network."""
     optimizer = optax.adam(options.learning_rate)
 
@@ -175,7 +175,7 @@ def steps_per_epoch(examples: int, batch_size: int) -> int:
 
 def network_outcome(
     result: tuple[PatientFit, Array], compile_seconds: float, seconds: float
-) -> Outcome:
+) -> ArmOutcome:
     """Return the outcome of a network whose best state begins with its parameters.
 
     Raises:
@@ -188,7 +188,7 @@ def network_outcome(
             "no epoch had a finite validation loss; expected training to converge; lower the arm's "
             "learning_rate"
         )
-    return Outcome(
+    return ArmOutcome(
         predictions=np.asarray(predictions),
         train_seconds=seconds,
         compile_seconds=compile_seconds,
@@ -213,21 +213,21 @@ def _network_inputs(data: SampledData) -> tuple[Any, ...]:
 # --- support-vector machines -----------------------------------------------------------------
 
 
-def rbf_svm(data: SampledData, options: SvmConfig) -> Outcome:
+def rbf_svm(data: SampledData, options: SvmConfig) -> ArmOutcome:
     """Fit a Gaussian-kernel machine on the same angles: the quantum kernel's control."""
     return svm_outcome(SVC(C=options.penalty), data.angles.train, data.angles.test, data)
 
 
-def rbf_svm_features(data: SampledData, options: SvmConfig) -> Outcome:
+def rbf_svm_features(data: SampledData, options: SvmConfig) -> ArmOutcome:
     """Fit a Gaussian-kernel machine on all standardised features: the networks' control."""
     x = data.standardised
     return svm_outcome(SVC(C=options.penalty), x.train, x.test, data)
 
 
-def svm_outcome(machine: SVC, train: np.ndarray, test: np.ndarray, data: SampledData) -> Outcome:
+def svm_outcome(machine: SVC, train: np.ndarray, test: np.ndarray, data: SampledData) -> ArmOutcome:
     """Fit a machine on every seed's inputs, features or kernel matrices, and predict."""
     start = time.perf_counter()
     predictions = [
         machine.fit(x, y).predict(z) for x, y, z in zip(train, data.labels.train, test, strict=True)
     ]
-    return Outcome(np.stack(predictions), time.perf_counter() - start, 0.0, None)
+    return ArmOutcome(np.stack(predictions), time.perf_counter() - start, 0.0, None)

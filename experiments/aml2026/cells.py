@@ -16,7 +16,7 @@ from hqnn_jax.progress import Progress
 
 
 class StoredCell(BaseModel):
-    """What an arm's results must be; see `Outcome`."""
+    """What an arm's results must be; see `ArmOutcome`."""
 
     size: int
     arm: str

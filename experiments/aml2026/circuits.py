@@ -17,10 +17,10 @@ from sklearn.svm import SVC
 
 from hqnn_jax.circuits import Circuit, aml2026
 from hqnn_jax.circuits.analysis.kernels import fidelity_kernel
-from hqnn_jax.config.base import Positive, Section
+from hqnn_jax.config.base import ConfigSection, Positive
 from hqnn_jax.errors import TrainingError
 from hqnn_jax.experiments.aml2026.arms import (
-    Outcome,
+    ArmOutcome,
     SvmConfig,
     run_compiled,
     seed_keys,
@@ -30,7 +30,7 @@ from hqnn_jax.experiments.aml2026.data import SampledData
 from hqnn_jax.training.gradient_free import Minimum, cobyla, spsa
 
 
-class VqcConfig(Section):
+class VqcConfig(ConfigSection):
     """The variational circuit and its three optimisers."""
 
     circuit_reps: Annotated[int, Field(ge=1, le=100)] = 2
@@ -47,7 +47,7 @@ class VqcConfig(Section):
     """Factor on the angles in the arm with scaled angles."""
 
 
-class Examples(NamedTuple):
+class PaddedExamples(NamedTuple):
     """Training examples of the circuit, padded to a common number.
 
     Attributes:
@@ -61,7 +61,7 @@ class Examples(NamedTuple):
     weights: Float[Array | np.ndarray, "*seeds images"]
 
     @classmethod
-    def of(cls, data: SampledData) -> Examples:
+    def of(cls, data: SampledData) -> PaddedExamples:
         """Return the training examples of all seeds."""
         labels = data.labels.train.astype(np.float32)
         return cls(
@@ -71,11 +71,11 @@ class Examples(NamedTuple):
         )
 
 
-def circuit_loss(circuit: Circuit) -> Callable[[Array, Examples], Float[Array, ""]]:
+def circuit_loss(circuit: Circuit) -> Callable[[Array, PaddedExamples], Float[Array, ""]]:
     """Return `loss(weights, examples)`, the mean squared error of ⟨Z_0⟩."""
     evaluate = circuit.to_jax()
 
-    def loss(weights: Array, examples: Examples) -> Float[Array, ""]:
+    def loss(weights: Array, examples: PaddedExamples) -> Float[Array, ""]:
         errors = (evaluate(weights, examples.angles)[:, 0] - examples.targets) ** 2
         return jnp.sum(examples.weights * errors)
 
@@ -104,11 +104,11 @@ Minimise = Callable[[Callable[[Array], Array], Array, Array], Minimum]
 """`(loss, initial weights, key) -> Minimum`, pure."""
 
 
-def _trainer(circuit: Circuit, minimise: Minimise) -> Callable[[Array, Examples], Minimum]:
+def _trainer(circuit: Circuit, minimise: Minimise) -> Callable[[Array, PaddedExamples], Minimum]:
     """Return `train(keys, examples)`, which minimises the loss of every seed at once."""
     loss = circuit_loss(circuit)
 
-    def train(key: Array, examples: Examples) -> Minimum:
+    def train(key: Array, examples: PaddedExamples) -> Minimum:
         weights = circuit.init_weights(key)
         return minimise(lambda w: loss(w, examples), weights, jax.random.fold_in(key, 1))
 
@@ -148,7 +148,7 @@ def _adam_trainer(circuit: Circuit, options: VqcConfig) -> Callable[..., Minimum
 
 
 @functools.cache
-def _cached_loss(circuit: Circuit) -> Callable[[Array, Examples], Float[Array, ""]]:
+def _cached_loss(circuit: Circuit) -> Callable[[Array, PaddedExamples], Float[Array, ""]]:
     return circuit_loss(circuit)
 
 
@@ -162,12 +162,15 @@ def _train_cobyla(
 ) -> tuple[Minimum, float, float]:
     """Minimise the loss of one seed after the other; one compiled loss serves all of them."""
     initial = jax.vmap(circuit.init_weights)(seed_keys(data.seeds))
-    of_seeds = [Examples(*rows) for rows in zip(*map(jnp.asarray, Examples.of(data)), strict=True)]
+    of_seeds = [
+        PaddedExamples(*rows)
+        for rows in zip(*map(jnp.asarray, PaddedExamples.of(data)), strict=True)
+    ]
     loss = _cached_loss(circuit)
     _, compile_seconds, _ = run_compiled(loss, initial[0], of_seeds[0])
     start = time.perf_counter()
 
-    def minimise(weights: Array, examples: Examples) -> Minimum:
+    def minimise(weights: Array, examples: PaddedExamples) -> Minimum:
         return cobyla(
             lambda weights: run_compiled(loss, weights, examples)[0],
             weights,
@@ -185,7 +188,7 @@ def _train_cobyla(
 
 def _vqc_outcome(
     data: SampledData, circuit: Circuit, trained: tuple[Minimum, float, float]
-) -> Outcome:
+) -> ArmOutcome:
     minimum, compile_seconds, seconds = trained
     if not np.all(np.isfinite(minimum.losses)):
         raise TrainingError(
@@ -195,7 +198,7 @@ def _vqc_outcome(
     weights = jnp.asarray(minimum.weights)
     outputs, *_ = run_compiled(_predictor(circuit), weights, data.padded(data.angles.test))
     tested = data.labels.test.shape[1]
-    return Outcome(
+    return ArmOutcome(
         predictions=(np.asarray(outputs)[:, :tested, 0] > 0).astype(np.int32),
         train_seconds=seconds,
         compile_seconds=compile_seconds,
@@ -205,29 +208,29 @@ def _vqc_outcome(
     )
 
 
-def vqc_cobyla(data: SampledData, options: VqcConfig) -> Outcome:
+def vqc_cobyla(data: SampledData, options: VqcConfig) -> ArmOutcome:
     """Train the circuit with COBYLA, as the paper does."""
     circuit = vqc_circuit(data.num_components, options.circuit_reps)
     return _vqc_outcome(data, circuit, _train_cobyla(data, circuit, options))
 
 
-def vqc_spsa(data: SampledData, options: VqcConfig) -> Outcome:
+def vqc_spsa(data: SampledData, options: VqcConfig) -> ArmOutcome:
     """Train the circuit with SPSA: two evaluations an iteration, whatever the dimension."""
     circuit = vqc_circuit(data.num_components, options.circuit_reps)
     trainer = _spsa_trainer(circuit, options)
-    trained = run_compiled(trainer, seed_keys(data.seeds), Examples.of(data))
+    trained = run_compiled(trainer, seed_keys(data.seeds), PaddedExamples.of(data))
     return _vqc_outcome(data, circuit, trained)
 
 
-def vqc_adam(data: SampledData, options: VqcConfig) -> Outcome:
+def vqc_adam(data: SampledData, options: VqcConfig) -> ArmOutcome:
     """Train the circuit with Adam and the exact gradient."""
     circuit = vqc_circuit(data.num_components, options.circuit_reps)
     trainer = _adam_trainer(circuit, options)
-    trained = run_compiled(trainer, seed_keys(data.seeds), Examples.of(data))
+    trained = run_compiled(trainer, seed_keys(data.seeds), PaddedExamples.of(data))
     return _vqc_outcome(data, circuit, trained)
 
 
-def vqc_adam_scaled(data: SampledData, options: VqcConfig) -> Outcome:
+def vqc_adam_scaled(data: SampledData, options: VqcConfig) -> ArmOutcome:
     """Train the circuit with Adam on angles times `bandwidth` (arXiv:2111.05451).
 
     Over the whole range [0, 2π] the phases (π - x)(π - y) of the feature map turn so often that
@@ -236,7 +239,7 @@ def vqc_adam_scaled(data: SampledData, options: VqcConfig) -> Outcome:
     return vqc_adam(vqc_data("vqc_adam_scaled", data, options), options)
 
 
-def quantum_kernel_svm(data: SampledData, options: SvmConfig) -> Outcome:
+def quantum_kernel_svm(data: SampledData, options: SvmConfig) -> ArmOutcome:
     """Fit a support-vector machine on the fidelities of the states of the ZZ feature map."""
     # What follows the feature map cancels in a fidelity; the shortest such circuit will do.
     kernels = _kernel_matrices(vqc_circuit(data.num_components, 1))
@@ -259,6 +262,6 @@ def _kernel_matrices(circuit: Circuit) -> Callable[[Array], Array]:
     return jax.vmap(lambda angles: kernel(angles, angles))
 
 
-def quantum_kernel_svm_scaled(data: SampledData, options: SvmConfig) -> Outcome:
+def quantum_kernel_svm_scaled(data: SampledData, options: SvmConfig) -> ArmOutcome:
     """Fit the quantum-kernel machine on angles times `bandwidth`; see `vqc_adam_scaled`."""
     return quantum_kernel_svm(data.with_bandwidth(options.bandwidth), options)

@@ -12,12 +12,12 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from hqnn_jax.backbones.cnn import FiveLayerCNN
-from hqnn_jax.config.base import Section, Width
+from hqnn_jax.config.base import ConfigSection, Width
 from hqnn_jax.data.records import take
 from hqnn_jax.experiments.aml2026.arms import (
     NUM_CLASSES,
+    ArmOutcome,
     Count,
-    Outcome,
     Positive,
     network_outcome,
     run_compiled,
@@ -28,7 +28,7 @@ from hqnn_jax.models.pure import Model, Variables
 from hqnn_jax.training.patience import fit_with_patience
 
 
-class CnnConfig(Section):
+class CnnConfig(ConfigSection):
     """The five-layer CNN on the pixels; the paper gives no architecture."""
 
     hidden_width: Width = 64
@@ -69,7 +69,7 @@ class PixelNetwork(nnx.Module):
         return self.logits(representation)
 
 
-def cnn(data: SampledData, options: CnnConfig) -> Outcome:
+def cnn(data: SampledData, options: CnnConfig) -> ArmOutcome:
     """Train the CNN on the images of every seed, all seeds in one program."""
     images = _images(data)
     optimizer = optax.adam(options.learning_rate)

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from hqnn_jax.backbones.features import image_features
-from hqnn_jax.config.base import Section
+from hqnn_jax.config.base import ConfigSection
 from hqnn_jax.data.pool import ImagePool
 from hqnn_jax.data.records import take
 from hqnn_jax.errors import ConfigurationError, DataError
@@ -23,7 +23,7 @@ from hqnn_jax.errors import ConfigurationError, DataError
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
-class SamplingConfig(Section):
+class SamplingConfig(ConfigSection):
     """How the images of a seed are divided."""
 
     test: Share = 0.2

@@ -74,7 +74,7 @@ def load_vqc(
         HardwareError: for an arm, size, seed or split that is not there.
         DataError: where the dataset is missing, or another than the one trained on.
     """
-    run = _FinishedRun.load(folder, data_dir)
+    run = _FinishedStudy.load(folder, data_dir)
     cell = run.cell(arm, size)
     place = run.place_of(seed)
     if images.split == "validation":
@@ -112,14 +112,14 @@ def classify(values: Float[Array, "batch outputs"]) -> Float[Array, "batch 2"]:
     return jnp.stack([-values[:, 0], values[:, 0]], axis=1)
 
 
-class _Results(BaseModel):
+class _StoredResults(BaseModel):
     """What is needed of `results.json`; it has more."""
 
     cells: list[StoredCell]
 
 
 @dataclass(frozen=True)
-class _FinishedRun:
+class _FinishedStudy:
     """What a finished run has left: its configuration and its cells."""
 
     folder: Path
@@ -127,7 +127,7 @@ class _FinishedRun:
     cells: Sequence[Mapping[str, Any]]
 
     @classmethod
-    def load(cls, folder: Path, data_dir: Path | None) -> _FinishedRun:
+    def load(cls, folder: Path, data_dir: Path | None) -> _FinishedStudy:
         """Read `results.json`."""
         file = folder / "results.json"
         expected = (
@@ -142,7 +142,7 @@ class _FinishedRun:
             raise RunFolderError(
                 f"{file}: its configuration is not one of this version; run the paper again"
             ) from error
-        wrong = unexpected(results, _Results)
+        wrong = unexpected(results, _StoredResults)
         if wrong is not None:
             raise RunFolderError(
                 f"{file}: {wrong}; run the same `paper aml2026` command again, which writes it anew"
@@ -211,7 +211,7 @@ class _OneSeed:
 
     @classmethod
     def of(
-        cls, run: _FinishedRun, cell: Mapping[str, Any], place: int, progress: Progress
+        cls, run: _FinishedStudy, cell: Mapping[str, Any], place: int, progress: Progress
     ) -> _OneSeed:
         """Load the images and compute the angles."""
         config = run.config

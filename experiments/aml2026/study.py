@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from hqnn_jax.config import Config, DatasetConfig
-from hqnn_jax.config.base import Section, known
+from hqnn_jax.config.base import ConfigSection, known
 from hqnn_jax.config.loading import load_section
 from hqnn_jax.config.shipped import CONFIGS
 from hqnn_jax.data.loading import load_pool
@@ -24,7 +24,7 @@ from hqnn_jax.data.pool import ImagePool
 from hqnn_jax.errors import ConfigurationError
 from hqnn_jax.experiments.aml2026 import arms as aml2026_arms
 from hqnn_jax.experiments.aml2026 import circuits as aml2026_circuits
-from hqnn_jax.experiments.aml2026.arms import DenseConfig, Outcome, SvmConfig
+from hqnn_jax.experiments.aml2026.arms import ArmOutcome, DenseConfig, SvmConfig
 from hqnn_jax.experiments.aml2026.cells import Cells, StoredCell, StoredVariance
 from hqnn_jax.experiments.aml2026.circuits import VqcConfig
 from hqnn_jax.experiments.aml2026.cnn import CnnConfig, cnn
@@ -73,32 +73,34 @@ _VERSION = 1
 """Raised whenever the same configuration and images would give other results."""
 
 
-class Arm(NamedTuple):
+class ArmRecord(NamedTuple):
     """A way of classifying the cells: its function, and the section with its options."""
 
-    function: Callable[[SampledData, Any], Outcome]
+    function: Callable[[SampledData, Any], ArmOutcome]
     options: str
 
 
-ARMS: Mapping[str, Arm] = {
-    "vqc_cobyla": Arm(aml2026_circuits.vqc_cobyla, "vqc"),
-    "vqc_spsa": Arm(aml2026_circuits.vqc_spsa, "vqc"),
-    "vqc_adam": Arm(aml2026_circuits.vqc_adam, "vqc"),
-    "vqc_adam_scaled": Arm(aml2026_circuits.vqc_adam_scaled, "vqc"),
-    "equilibrium_propagation": Arm(aml2026_arms.equilibrium_propagation, "equilibrium_propagation"),
-    "dense": Arm(aml2026_arms.dense, "dense"),
-    "quantum_kernel_svm": Arm(aml2026_circuits.quantum_kernel_svm, "svm"),
-    "quantum_kernel_svm_scaled": Arm(aml2026_circuits.quantum_kernel_svm_scaled, "svm"),
-    "rbf_svm": Arm(aml2026_arms.rbf_svm, "svm"),
-    "rbf_svm_features": Arm(aml2026_arms.rbf_svm_features, "svm"),
-    "cnn": Arm(cnn, "cnn"),
+ARMS: Mapping[str, ArmRecord] = {
+    "vqc_cobyla": ArmRecord(aml2026_circuits.vqc_cobyla, "vqc"),
+    "vqc_spsa": ArmRecord(aml2026_circuits.vqc_spsa, "vqc"),
+    "vqc_adam": ArmRecord(aml2026_circuits.vqc_adam, "vqc"),
+    "vqc_adam_scaled": ArmRecord(aml2026_circuits.vqc_adam_scaled, "vqc"),
+    "equilibrium_propagation": ArmRecord(
+        aml2026_arms.equilibrium_propagation, "equilibrium_propagation"
+    ),
+    "dense": ArmRecord(aml2026_arms.dense, "dense"),
+    "quantum_kernel_svm": ArmRecord(aml2026_circuits.quantum_kernel_svm, "svm"),
+    "quantum_kernel_svm_scaled": ArmRecord(aml2026_circuits.quantum_kernel_svm_scaled, "svm"),
+    "rbf_svm": ArmRecord(aml2026_arms.rbf_svm, "svm"),
+    "rbf_svm_features": ArmRecord(aml2026_arms.rbf_svm_features, "svm"),
+    "cnn": ArmRecord(cnn, "cnn"),
 }
 """All arms by name, in the order of the report."""
 CIRCUIT_ARMS = tuple(name for name, arm in ARMS.items() if arm.options == "vqc")
 """Those with a trained circuit, whose weights are stored."""
 
 
-class Aml2026Config(Section):
+class Aml2026Config(ConfigSection):
     """Everything the paper's table depends on."""
 
     dataset: DatasetConfig
@@ -291,7 +293,7 @@ def _key(config: Aml2026Config, fingerprint: str, size: int, further: Mapping[st
     return content_key(described)
 
 
-def _cell(size: int, name: str, outcome: Outcome, labels: np.ndarray) -> dict[str, Any]:
+def _cell(size: int, name: str, outcome: ArmOutcome, labels: np.ndarray) -> dict[str, Any]:
     figures = outcome._asdict()
     if outcome.weights is None:
         del figures["weights"]

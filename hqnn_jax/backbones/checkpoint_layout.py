@@ -36,7 +36,7 @@ CAFFE = ImageNormalization(
 """Mean over ImageNet taken away and nothing else: ResNet and VGG of Keras (mode `caffe`), RGB."""
 
 
-class Source(NamedTuple):
+class TensorSource(NamedTuple):
     """The tensors a variable is made of, with the shapes they have in the file."""
 
     shapes: Mapping[str, Shape]
@@ -60,7 +60,7 @@ class CheckpointLayout:
     """
 
     telling: str
-    source: Callable[[VariablePath, Shape], Source]
+    source: Callable[[VariablePath, Shape], TensorSource]
     head: frozenset[str]
     unused: re.Pattern[str]
     normalization: ImageNormalization
@@ -88,14 +88,14 @@ def torch_head(layer: str) -> frozenset[str]:
     return frozenset({f"{layer}.weight", f"{layer}.bias"})
 
 
-def torch_source(layer: str, path: VariablePath, shape: Shape) -> Source:
+def torch_source(layer: str, path: VariablePath, shape: Shape) -> TensorSource:
     """Return what PyTorch's `layer` calls the variable at `path`."""
     name = f"{layer}.{_TORCH_LEAVES[path[-1]]}"
     if len(shape) == 4:
         height, width, inputs, outputs = shape
         file_shape: Shape = (outputs, inputs, height, width)
-        return Source({name: file_shape}, lambda tensor: tensor.transpose(2, 3, 1, 0))
-    return Source({name: shape[::-1]}, np.transpose)
+        return TensorSource({name: file_shape}, lambda tensor: tensor.transpose(2, 3, 1, 0))
+    return TensorSource({name: shape[::-1]}, np.transpose)
 
 
 _KERAS_LEAVES = {
@@ -107,12 +107,14 @@ _KERAS_LEAVES = {
 }
 
 
-def keras_source(layer: str, path: VariablePath, shape: Shape, *, norm: bool = False) -> Source:
+def keras_source(
+    layer: str, path: VariablePath, shape: Shape, *, norm: bool = False
+) -> TensorSource:
     """Return what Keras' `layer`, a batch normalisation or not, calls the variable at `path`."""
     leaf = "beta" if norm and path[-1] == "bias" else _KERAS_LEAVES[path[-1]]
-    return Source({f"{layer}/{leaf}": shape}, lambda tensor: tensor)
+    return TensorSource({f"{layer}/{leaf}": shape}, lambda tensor: tensor)
 
 
-def from_bgr(source: Source) -> Source:
+def from_bgr(source: TensorSource) -> TensorSource:
     """Return the first kernel of a network trained on BGR images, for RGB images."""
-    return Source(source.shapes, lambda tensor: tensor[:, :, ::-1])
+    return TensorSource(source.shapes, lambda tensor: tensor[:, :, ::-1])

@@ -41,7 +41,7 @@ class _ConvNormRelu(nnx.Module):
         return jax.nn.relu(x) if self.relu else x
 
 
-class _SqueezeExcitation(nnx.Module):
+class _ChannelScale(nnx.Module):
     """Scale each channel by a function of all channel means (Hu et al., arXiv 1709.01507)."""
 
     def __init__(self, features: int, *, rngs: nnx.Rngs):
@@ -54,7 +54,7 @@ class _SqueezeExcitation(nnx.Module):
         return x * scale[:, None, None].astype(x.dtype)
 
 
-class _ResidualBlock(nnx.Module):
+class _ScaledResidualBlock(nnx.Module):
     """relu(x + SE(BN(conv(relu(BN(conv(x)))))))."""
 
     def __init__(self, features: int, *, method: ConvMethod, dtype: DTypeLike, rngs: nnx.Rngs):
@@ -62,7 +62,7 @@ class _ResidualBlock(nnx.Module):
         self.second = _ConvNormRelu(
             features, features, relu=False, method=method, dtype=dtype, rngs=rngs
         )
-        self.excitation = _SqueezeExcitation(features, rngs=rngs)
+        self.excitation = _ChannelScale(features, rngs=rngs)
 
     def __call__(self, x: Array) -> Array:
         return jax.nn.relu(x + self.excitation(self.second(self.first(x))))
@@ -89,12 +89,12 @@ class CompactResNet(Backbone):
         """Build the network; `method` is how convolutions are evaluated on CPU."""
         self.stem = _ConvNormRelu(in_channels, WIDTHS[0], method=method, dtype=dtype, rngs=rngs)
         self.downs: nnx.List[_ConvNormRelu] = nnx.List([])
-        self.blocks: nnx.List[_ResidualBlock] = nnx.List([])
+        self.blocks: nnx.List[_ScaledResidualBlock] = nnx.List([])
         for before, after in itertools.pairwise(WIDTHS):
             self.downs.append(
                 _ConvNormRelu(before, after, stride=2, method=method, dtype=dtype, rngs=rngs)
             )
-            self.blocks.append(_ResidualBlock(after, method=method, dtype=dtype, rngs=rngs))
+            self.blocks.append(_ScaledResidualBlock(after, method=method, dtype=dtype, rngs=rngs))
         self.num_features = WIDTHS[-1]
         self.dtype = jnp.dtype(dtype)
 

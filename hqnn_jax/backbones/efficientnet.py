@@ -16,7 +16,7 @@ from hqnn_jax.backbones.checkpoint_layout import (
     TORCH_UNUSED,
     CheckpointLayout,
     Shape,
-    Source,
+    TensorSource,
     VariablePath,
     keras_source,
     torch_head,
@@ -282,7 +282,7 @@ _KERAS_BLOCK = {
 _KERAS_SQUEEZE_EXCITATION = {"reduce": "se_reduce", "expand": "se_expand"}
 
 
-def _efficientnet_timm(path: VariablePath, shape: Shape) -> Source:
+def _efficientnet_timm(path: VariablePath, shape: Shape) -> TensorSource:
     if path[0] != "blocks":
         return torch_source(_EFFICIENTNET_TIMM[path[0]], path, shape)
     stage, index = _block_positions()[path[1]]
@@ -293,7 +293,7 @@ def _efficientnet_timm(path: VariablePath, shape: Shape) -> Source:
     return torch_source(f"blocks.{stage}.{index}.{layer}", path, shape)
 
 
-def _efficientnet_torchvision(path: VariablePath, shape: Shape) -> Source:
+def _efficientnet_torchvision(path: VariablePath, shape: Shape) -> TensorSource:
     if path[0] != "blocks":
         return torch_source(_EFFICIENTNET_TORCHVISION[path[0]], path, shape)
     stage, index = _block_positions()[path[1]]
@@ -303,7 +303,7 @@ def _efficientnet_torchvision(path: VariablePath, shape: Shape) -> Source:
     return torch_source(f"features.{stage + 1}.{index}.block.{layer}", path, shape)
 
 
-def _efficientnet_keras(path: VariablePath, shape: Shape) -> Source:
+def _efficientnet_keras(path: VariablePath, shape: Shape) -> TensorSource:
     if path[0] != "blocks":
         return keras_source(
             _EFFICIENTNET_KERAS[path[0]], path, shape, norm=path[0].endswith("norm")
@@ -316,7 +316,7 @@ def _efficientnet_keras(path: VariablePath, shape: Shape) -> Source:
         layer = _KERAS_BLOCK[path[2]]
     if path[2:] == ("depthwise_conv", "kernel"):
         height, width, _, features = shape
-        return Source(
+        return TensorSource(
             {f"{block}_{layer}/depthwise_kernel": (height, width, features, 1)},
             lambda tensor: tensor.swapaxes(2, 3),
         )

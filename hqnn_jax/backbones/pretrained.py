@@ -24,7 +24,7 @@ from hqnn_jax.backbones.checkpoint_files import (
     CheckpointFile,
     open_checkpoint,
 )
-from hqnn_jax.backbones.checkpoint_layout import CheckpointLayout, ImageNormalization, Source
+from hqnn_jax.backbones.checkpoint_layout import CheckpointLayout, ImageNormalization, TensorSource
 from hqnn_jax.config.names import BACKBONES
 from hqnn_jax.errors import PretrainedWeightsError, reason_of
 
@@ -165,7 +165,7 @@ def _detect(
 
 def _match(
     module: nnx.Module, layout: CheckpointLayout, checkpoint: CheckpointFile, source: str | Path
-) -> list[tuple[Any, Source]]:
+) -> list[tuple[Any, TensorSource]]:
     """The module's variables and their tensors, once all names and shapes are known to agree."""
     matches = [
         (variable, layout.source(path, variable.shape))
@@ -200,7 +200,7 @@ def _match(
 
 
 def _value(
-    checkpoint: CheckpointFile, variable: Any, origin: Source, source: str | Path
+    checkpoint: CheckpointFile, variable: Any, origin: TensorSource, source: str | Path
 ) -> jnp.ndarray:
     """The value of a variable, in its dtype.
 

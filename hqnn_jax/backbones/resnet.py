@@ -20,7 +20,7 @@ from hqnn_jax.backbones.checkpoint_layout import (
     TORCH_UNUSED,
     CheckpointLayout,
     Shape,
-    Source,
+    TensorSource,
     VariablePath,
     from_bgr,
     keras_source,
@@ -181,7 +181,7 @@ class ResNet(Backbone):
 # What the publishers of ImageNet weights call the variables.
 
 
-def _resnet_torch(path: VariablePath, shape: Shape) -> Source:
+def _resnet_torch(path: VariablePath, shape: Shape) -> TensorSource:
     top = {"stem": "conv1", "stem_norm": "bn1", "classifier": "fc"}
     if path[0] in top:
         return torch_source(top[path[0]], path, shape)
@@ -195,7 +195,7 @@ def _resnet_torch(path: VariablePath, shape: Shape) -> Source:
     return torch_source(f"layer{stage + 1}.{block}.{layers[part]}", path, shape)
 
 
-def _resnet_keras(path: VariablePath, shape: Shape) -> Source:
+def _resnet_keras(path: VariablePath, shape: Shape) -> TensorSource:
     if path[0] == "classifier":
         return keras_source("predictions", path, shape)
     if path[0] == "stem":
@@ -213,7 +213,7 @@ def _resnet_keras(path: VariablePath, shape: Shape) -> Source:
     if path[-1] != "mean":
         return source
     # Keras' convolutions have biases; the normalisation after them takes them away with the mean.
-    return Source({**source.shapes, f"{layer}_conv/bias": shape}, np.subtract)
+    return TensorSource({**source.shapes, f"{layer}_conv/bias": shape}, np.subtract)
 
 
 def _other_strides(module: ResNet, architecture: str | None) -> str | None:

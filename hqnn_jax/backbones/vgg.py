@@ -15,7 +15,7 @@ from hqnn_jax.backbones.checkpoint_layout import (
     NOTHING,
     CheckpointLayout,
     Shape,
-    Source,
+    TensorSource,
     VariablePath,
     from_bgr,
     keras_source,
@@ -132,7 +132,7 @@ class VGG16(Backbone):
 _VGG_FEATURES = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
 
 
-def _vgg_torchvision(path: VariablePath, shape: Shape) -> Source:
+def _vgg_torchvision(path: VariablePath, shape: Shape) -> TensorSource:
     if path[0] == "stages":
         return torch_source(f"features.{_VGG_FEATURES[path[1]][path[2]]}", path, shape)
     if path[0] == "classifier":
@@ -144,10 +144,10 @@ def _vgg_torchvision(path: VariablePath, shape: Shape) -> Source:
     def convert(tensor: np.ndarray) -> np.ndarray:
         return _from_maps(tensor.reshape(len(tensor), -1, POOLED_SIZE, POOLED_SIZE))
 
-    return Source(source.shapes, convert)
+    return TensorSource(source.shapes, convert)
 
 
-def _vgg_timm(path: VariablePath, shape: Shape) -> Source:
+def _vgg_timm(path: VariablePath, shape: Shape) -> TensorSource:
     if path[0] == "stages":
         return _vgg_torchvision(path, shape)
     if path[0] == "classifier":
@@ -158,7 +158,7 @@ def _vgg_timm(path: VariablePath, shape: Shape) -> Source:
     # timm has both as convolutions: over 7x7 maps, then over single pixels.
     (name,) = source.shapes
     side = POOLED_SIZE if path[1] == 0 else 1
-    return Source({name: (shape[1], shape[0] // side**2, side, side)}, _from_maps)
+    return TensorSource({name: (shape[1], shape[0] // side**2, side, side)}, _from_maps)
 
 
 def _from_maps(tensor: np.ndarray) -> np.ndarray:
@@ -166,7 +166,7 @@ def _from_maps(tensor: np.ndarray) -> np.ndarray:
     return tensor.transpose(2, 3, 1, 0).reshape(-1, len(tensor))
 
 
-def _vgg_keras(path: VariablePath, shape: Shape) -> Source:
+def _vgg_keras(path: VariablePath, shape: Shape) -> TensorSource:
     if path[0] == "classifier":
         return keras_source("predictions", path, shape)
     if path[0] == "hidden":

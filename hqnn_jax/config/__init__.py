@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from hqnn_jax.config.base import Section
+from hqnn_jax.config.base import ConfigSection
 from hqnn_jax.config.dataset import DatasetConfig, SplitConfig, SyntheticConfig
 from hqnn_jax.config.evaluation import CrossDatasetConfig, EvaluationConfig
 from hqnn_jax.config.model import (
@@ -79,7 +79,7 @@ __all__ = [
 ]
 
 
-class Config(Section):
+class Config(ConfigSection):
     """Everything a run depends on."""
 
     dataset: DatasetConfig = DatasetConfig()

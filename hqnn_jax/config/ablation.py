@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue, model_validator
 
 from hqnn_jax.config import Config
-from hqnn_jax.config.base import Section
+from hqnn_jax.config.base import ConfigSection
 
 Settings = dict[str, JsonValue]
 """Named axis or configuration key -> value."""
 
 
-class AblationConfig(Section):
+class AblationConfig(ConfigSection):
     """Arms of an ablation: a design over named axes, or a list of arms.
 
     An axis is one of `hqnn_jax.ablation.axes.AXES` or any configuration key.

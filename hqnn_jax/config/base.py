@@ -46,7 +46,7 @@ AnyPath = Annotated[Path, AfterValidator(_possible_name)]
 PathOrName = Annotated[str, AfterValidator(_possible_name)]
 
 
-class Section(BaseModel):
+class ConfigSection(BaseModel):
     """A frozen section that refuses unknown keys and numbers that are not finite."""
 
     model_config = ConfigDict(

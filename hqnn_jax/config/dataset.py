@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from hqnn_jax.config.base import AnyPath, Section, known
+from hqnn_jax.config.base import AnyPath, ConfigSection, known
 from hqnn_jax.config.names import DATASET_NAMES, DATASETS, DatasetRecord
 from hqnn_jax.files import cache_dir
 
@@ -17,7 +17,7 @@ _MEDMNIST_RESOLUTIONS = (28, 64, 128, 224)
 NumImages = Annotated[int, Field(ge=8, lt=2**31)]
 
 
-class SyntheticConfig(Section):
+class SyntheticConfig(ConfigSection):
     """How many synthetic cells are drawn, and how hard they are to tell apart."""
 
     train_images: NumImages = 2400
@@ -27,7 +27,7 @@ class SyntheticConfig(Section):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-class SplitConfig(Section):
+class SplitConfig(ConfigSection):
     """How images are divided into training, validation and test."""
 
     method: Literal["official", "stratified", "grouped"] | None = None
@@ -48,7 +48,7 @@ class SplitConfig(Section):
         return self
 
 
-class DatasetConfig(Section):
+class DatasetConfig(ConfigSection):
     """Which images, from where, and as which classification task."""
 
     name: str = "synthetic_cells"

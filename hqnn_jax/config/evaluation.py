@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from hqnn_jax.config.base import Section, known
+from hqnn_jax.config.base import ConfigSection, known
 from hqnn_jax.config.dataset import DatasetConfig
 from hqnn_jax.config.names import PAPER_NAMES
 from hqnn_jax.config.noise import NoiseConfig
@@ -23,7 +23,7 @@ def require_paper(name: str) -> None:
         raise ConfigurationError(f"paper {name!r}: expected one of: {', '.join(PAPER_NAMES)}")
 
 
-class CrossDatasetConfig(Section):
+class CrossDatasetConfig(ConfigSection):
     """Another dataset a trained model is evaluated on, as a whole."""
 
     dataset: DatasetConfig
@@ -37,7 +37,7 @@ class CrossDatasetConfig(Section):
         return self
 
 
-class EvaluationConfig(Section):
+class EvaluationConfig(ConfigSection):
     """What is measured on the trained model, and with which uncertainty."""
 
     checkpoint: Literal["best", "last"] = "best"

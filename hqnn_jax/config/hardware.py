@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from hqnn_jax.config.base import AnyPath, Positive, Section
+from hqnn_jax.config.base import AnyPath, ConfigSection, Positive
 
 MITIGATION_NAMES = ("readout", "dynamical_decoupling", "twirling", "zne")
 DEFAULT_SHOTS = 4096
@@ -16,7 +16,7 @@ Count = Annotated[int, Field(ge=1, le=10**6)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
-class ImagesConfig(Section):
+class ImagesConfig(ConfigSection):
     """The images whose features are sent to the backend."""
 
     split: Literal["test", "validation", "train"] = "test"
@@ -27,7 +27,7 @@ class ImagesConfig(Section):
     seed: Seed = 0
 
 
-class CompilationConfig(Section):
+class CompilationConfig(ConfigSection):
     """Qiskit's transpiler; see `hqnn_jax.hardware.compilation.compile_for`."""
 
     optimization_level: Annotated[int, Field(ge=0, le=3)] = 3
@@ -40,7 +40,7 @@ class CompilationConfig(Section):
     """Deeper circuits are refused on devices and their noise models."""
 
 
-class ZneConfig(Section):
+class ZneConfig(ConfigSection):
     """Zero-noise extrapolation, for the mitigations that name `zne`."""
 
     noise_factors: tuple[Annotated[float, Field(ge=1.0, le=1000.0)], ...] = (1.0, 3.0, 5.0)
@@ -48,7 +48,7 @@ class ZneConfig(Section):
     extrapolator: Literal["linear", "quadratic"] = "linear"
 
 
-class FineTuningConfig(Section):
+class FineTuningConfig(ConfigSection):
     """Training of the circuit's weights on the backend, from those that were simulated.
 
     Everything classical stays as it is. The loss is the cross-entropy of the logits.
@@ -69,7 +69,7 @@ class FineTuningConfig(Section):
     seed: Seed = 0
 
 
-class HardwareConfig(Section):
+class HardwareConfig(ConfigSection):
     """Everything an evaluation on a backend depends on, but the trained runs."""
 
     backend: Annotated[str, Field(min_length=1)] = "fake_sherbrooke"

@@ -8,10 +8,10 @@ from pydantic import Field, field_validator, model_validator
 
 from hqnn_jax.config.base import (
     AnyPath,
+    ConfigSection,
     PathOrName,
     Patience,
     Probability,
-    Section,
     Width,
     known,
     known_part,
@@ -37,7 +37,7 @@ _COMPOSED_DEFAULTS = {
 }
 
 
-class BackboneConfig(Section):
+class BackboneConfig(ConfigSection):
     """The convolutional network that turns an image into features."""
 
     name: str
@@ -72,7 +72,7 @@ class BackboneConfig(Section):
         return self
 
 
-class MlpConfig(Section):
+class MlpConfig(ConfigSection):
     """A stack of Linear (+ BatchNorm) + ReLU + Dropout layers."""
 
     widths: tuple[Width, ...] = ()
@@ -96,7 +96,7 @@ class MlpConfig(Section):
         return (self.dropout,) * len(self.widths)
 
 
-class GrowthConfig(Section):
+class GrowthConfig(ConfigSection):
     """Adaptive circuit size: one more layer or qubit whenever validation stalls."""
 
     axis: Literal["layers", "qubits"] = "layers"
@@ -108,7 +108,7 @@ class GrowthConfig(Section):
     """How much lower the validation loss must be to count."""
 
 
-class CircuitConfig(Section):
+class CircuitConfig(ConfigSection):
     """The variational circuit between processor and classifier."""
 
     name: str = "radhi2025"
@@ -196,7 +196,7 @@ class CircuitConfig(Section):
         return {part: getattr(self, part) for part in (*_COMPOSED_DEFAULTS, "entanglement")}
 
 
-class ModelConfig(Section):
+class ModelConfig(ConfigSection):
     """Backbone -> processor -> middle -> classifier."""
 
     backbone: BackboneConfig

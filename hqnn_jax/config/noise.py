@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_serializer, model_validator
 
-from hqnn_jax.config.base import Section
+from hqnn_jax.config.base import ConfigSection
 
 Strength = Annotated[float, Field(ge=0.0, le=1.0)]
 STRENGTHS = ("one_qubit", "two_qubit", "amplitude_damping", "readout")
 """The keys of `NoiseConfig` that are strengths of errors."""
 
 
-class NoiseConfig(Section):
+class NoiseConfig(ConfigSection):
     """Strength of each error, or the device whose errors they are; all zero is an ideal circuit.
 
     Depolarizing probabilities are those of `hqnn_jax.circuits.noise.channels.depolarizing`.

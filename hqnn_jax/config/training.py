@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from hqnn_jax.config.base import (
+    ConfigSection,
     NotNegative,
     Patience,
     Positive,
     Probability,
-    Section,
 )
 
 InsightName = Literal[
@@ -26,7 +26,7 @@ InsightName = Literal[
 Area = Annotated[Positive, Field(le=1.0)]
 
 
-class AugmentationConfig(Section):
+class AugmentationConfig(ConfigSection):
     """Random changes to training images; the default changes nothing."""
 
     crop_scale: tuple[Area, Area] = (1.0, 1.0)
@@ -51,7 +51,7 @@ class AugmentationConfig(Section):
         return self
 
 
-class LearningRates(Section):
+class LearningRates(ConfigSection):
     """Peak learning rate of each parameter group."""
 
     backbone: Positive = 1e-3
@@ -59,7 +59,7 @@ class LearningRates(Section):
     classical: Positive = 1e-3
 
 
-class ScheduleConfig(Section):
+class ScheduleConfig(ConfigSection):
     """How the learning rates change, all groups by the same factor."""
 
     name: Literal["constant", "cosine", "reduce_on_plateau"] = "constant"
@@ -73,7 +73,7 @@ class ScheduleConfig(Section):
     """Reduce on plateau: epochs without improvement before a reduction."""
 
 
-class TrainingConfig(Section):
+class TrainingConfig(ConfigSection):
     """How the model is fitted."""
 
     images_per_class: Annotated[int, Field(ge=1)] | None = None

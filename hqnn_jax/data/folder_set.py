@@ -15,7 +15,7 @@ from hqnn_jax.data.dataset import Progress
 from hqnn_jax.data.decoding import decode_image
 from hqnn_jax.data.folder_listing import Listing
 from hqnn_jax.data.prepared import Prepared, Storage, image_features, prepare, read_prepared
-from hqnn_jax.data.record_writing import Examples, InOrderBuilder
+from hqnn_jax.data.record_writing import InOrderBuilder, SplitExamples
 from hqnn_jax.data.records import images_per_read
 from hqnn_jax.data.unfinished import remove_all_unfinished
 from hqnn_jax.errors import DataError, printable
@@ -69,10 +69,10 @@ class FolderSet(InOrderBuilder):
             metadata=tfds.core.MetadataDict(conversions={}),
         )
 
-    def _split_generators(self, _: tfds.download.DownloadManager) -> dict[str, Examples]:
+    def _split_generators(self, _: tfds.download.DownloadManager) -> dict[str, SplitExamples]:
         splits, start = {}, 0
         for part, size in self.listing.part_sizes.items():
-            splits[part] = Examples(size, self._generate_examples(range(start, start + size)))
+            splits[part] = SplitExamples(size, self._generate_examples(range(start, start + size)))
             start += size
         return splits
 

@@ -33,7 +33,7 @@ from hqnn_jax.data.prepared import (
     prepare,
     read_prepared,
 )
-from hqnn_jax.data.record_writing import Examples, InOrderBuilder
+from hqnn_jax.data.record_writing import InOrderBuilder, SplitExamples
 from hqnn_jax.data.unfinished import remove_all_unfinished
 
 CITATION = (
@@ -94,12 +94,14 @@ class MedMnist(InOrderBuilder):
             homepage="https://medmnist.com",
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, SplitExamples]:
         path = Path(dl_manager.manual_dir) / self.source.file_name
         check_md5(path, self.source)
         splits = read_splits(path, self.source)
         return {
-            name: Examples(len(split), self._generate_examples(split))
+            name: SplitExamples(len(split), self._generate_examples(split))
             for name, split in splits.items()
         }
 

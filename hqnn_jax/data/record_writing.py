@@ -24,7 +24,7 @@ _READ_SINGLY = "group_size:1"  # as TFDS does: a record is read without its neig
 
 
 @dataclass(frozen=True)
-class Examples:
+class SplitExamples:
     """The examples of one split, made when they are asked for, and how many there will be."""
 
     number: int
@@ -41,7 +41,7 @@ class Examples:
 
 
 class InOrderBuilder(tfds.core.GeneratorBasedBuilder):
-    """A builder whose `_split_generators` returns `Examples` and whose records keep their order."""
+    """A builder whose `_split_generators` returns `SplitExamples`; records keep their order."""
 
     def _generate_splits(
         self, dl_manager: tfds.download.DownloadManager, _: tfds.download.DownloadConfig
@@ -51,10 +51,10 @@ class InOrderBuilder(tfds.core.GeneratorBasedBuilder):
         Raises:
             OSError: a file that cannot be written.
         """
-        splits: dict[str, Examples] = self._split_generators(dl_manager)
+        splits: dict[str, SplitExamples] = self._split_generators(dl_manager)
         return [self._write_split(name, examples) for name, examples in splits.items()]
 
-    def _write_split(self, name: str, examples: Examples) -> tfds.core.SplitInfo:
+    def _write_split(self, name: str, examples: SplitExamples) -> tfds.core.SplitInfo:
         features = self.info.features
         serialise = example_serializer.ExampleSerializer(features.get_serialized_info())
         records: Iterator[bytes] = (

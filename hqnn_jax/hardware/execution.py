@@ -1,6 +1,6 @@
 """Values of a compiled circuit for a batch, from jobs of IBM's primitives.
 
-A `Request` is what one job is asked for. It is independent of how the job is run, so that a job
+A `JobRequest` is what one job is asked for. It is independent of how the job is run, so that a job
 can be collected by another process than the one that submitted it; see `jobs`.
 """
 
@@ -68,7 +68,7 @@ class Estimates:
 
 
 @dataclass(frozen=True, eq=False)
-class Request:
+class JobRequest:
     """What one job is asked for.
 
     Attributes:
@@ -222,7 +222,7 @@ def requests(
     mitigation: Mitigation | None = None,
     primitive: Primitive | None = None,
     seed: int | None = None,
-) -> list[Request]:
+) -> list[JobRequest]:
     """Divide a batch into jobs: one, unless it is beyond what a device takes in one.
 
     Args:
@@ -259,7 +259,7 @@ def requests(
         mitigation.sampler_options(shots, seed)
     size = min(len(samples), samples_per_job(compiled, shots, mitigation))
     return [
-        Request(
+        JobRequest(
             compiled,
             trained,
             samples[start : start + size],
@@ -304,12 +304,12 @@ def estimate(
 
 
 def gathered(
-    parts: Sequence[Request],
+    parts: Sequence[JobRequest],
     decoded: Sequence[dict[str, np.ndarray]],
     job_ids: Sequence[str],
     seconds: float,
 ) -> Estimates:
-    """Join what `Request.decode` returned for the jobs of one batch, in order."""
+    """Join what `JobRequest.decode` returned for the jobs of one batch, in order."""
     first = parts[0]
     joined = {name: np.concatenate([part[name] for part in decoded]) for name in decoded[0]}
     return Estimates(
@@ -350,7 +350,7 @@ def _is_projector(observable: Any) -> bool:
 
 @contextmanager
 def sending(backend: Backend, mode: Mode) -> Iterator[Any]:
-    """Yield what `Request.submit` sends jobs within: a batch or a session; None for single jobs.
+    """Yield what `JobRequest.submit` sends jobs within: a batch or a session; None for single jobs.
 
     No job can be added after the block; those sent in it run to their end. Local backends have no
     batches or sessions, so that all modes are single jobs there.

@@ -1,6 +1,6 @@
 """Jobs that outlive the process: their ids, states and results in a folder.
 
-Every request has an entry under the hash of what is sent (`Request.digest`). An entry is written
+Every request has an entry under the hash of what is sent (`JobRequest.digest`). An entry is written
 before the job is sent and again with the job's id right after; a process stopped in between finds
 the job by its tag. So a request is sent a second time only once its job is known to have failed, or
 never to have been made. Results are one .npz file per request.
@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from hqnn_jax.errors import HardwareError
 from hqnn_jax.files import read_arrays, read_json, write_arrays, write_json
-from hqnn_jax.hardware.execution import Estimates, Request, gathered
+from hqnn_jax.hardware.execution import Estimates, JobRequest, gathered
 
 State = Literal["sending", "sent", "collected", "failed"]
 _FAILED = {"ERROR", "CANCELLED", "FAILED"}
@@ -81,7 +81,7 @@ class JobStore:
                 f"{folder}: cannot make the folder for jobs: {error.strerror or error}"
             ) from error
 
-    def entry(self, request: Request) -> dict[str, Any] | None:
+    def entry(self, request: JobRequest) -> dict[str, Any] | None:
         """What is known of a request; None if it was never sent.
 
         Raises:
@@ -103,7 +103,7 @@ class JobStore:
             raise HardwareError(f"{path}: lacks {', '.join(missing)}; {advice}")
         return entry
 
-    def submit(self, requests: Sequence[Request], within: Any = None) -> list[str]:
+    def submit(self, requests: Sequence[JobRequest], within: Any = None) -> list[str]:
         """Send the requests that were not sent before, and return the ids of all jobs.
 
         Args:
@@ -116,7 +116,7 @@ class JobStore:
         """
         return [self._submit(request, within) for request in requests]
 
-    def collect(self, requests: Sequence[Request], within: Any = None) -> Estimates:
+    def collect(self, requests: Sequence[JobRequest], within: Any = None) -> Estimates:
         """Wait for all jobs and return the values; failed jobs are sent again, once for a call.
 
         Requests that were never sent are sent first. What is collected is kept, whatever happens
@@ -135,11 +135,11 @@ class JobStore:
             max(entry["seconds"] for entry in entries),
         )
 
-    def states(self, requests: Sequence[Request]) -> list[State | None]:
+    def states(self, requests: Sequence[JobRequest]) -> list[State | None]:
         """The state of each request as last seen; None if it was never sent."""
         return [(self.entry(request) or {}).get("state") for request in requests]
 
-    def _submit(self, request: Request, within: Any) -> str:
+    def _submit(self, request: JobRequest, within: Any) -> str:
         entry = self.entry(request)
         if entry is not None and entry["state"] in {"sent", "collected"}:
             return entry["job_id"]
@@ -167,12 +167,12 @@ class JobStore:
             raise
         return self._sent(request, sending, job)
 
-    def _sent(self, request: Request, entry: dict[str, Any], job: Any) -> str:
+    def _sent(self, request: JobRequest, entry: dict[str, Any], job: Any) -> str:
         self._write(request, entry | {"state": "sent", "job_id": job.job_id()})
         self._running[job.job_id()] = job
         return job.job_id()
 
-    def _job_of(self, request: Request, entry: dict[str, Any]) -> Any | None:
+    def _job_of(self, request: JobRequest, entry: dict[str, Any]) -> Any | None:
         """The job a process sent without noting its id; None if it was not sent."""
         if request.compiled.backend.is_local:
             return None
@@ -190,7 +190,7 @@ class JobStore:
             "reached"
         )
 
-    def _result(self, request: Request, within: Any) -> dict[str, np.ndarray]:
+    def _result(self, request: JobRequest, within: Any) -> dict[str, np.ndarray]:
         """Collect one request, sending it again once if its job has failed."""
         for attempt in range(2):
             entry = self.entry(request)
@@ -217,7 +217,7 @@ class JobStore:
         )
 
     def _fetch(
-        self, request: Request, job_id: str
+        self, request: JobRequest, job_id: str
     ) -> tuple[dict[str, np.ndarray] | None, str | None]:
         """The decoded result, or why the job has failed for good.
 
@@ -261,10 +261,10 @@ class JobStore:
             self._service = open_service()
         return self._service
 
-    def _arrays(self, request: Request) -> Path:
+    def _arrays(self, request: JobRequest) -> Path:
         return self.folder / f"{request.digest}.npz"
 
-    def _load(self, request: Request) -> dict[str, np.ndarray]:
+    def _load(self, request: JobRequest) -> dict[str, np.ndarray]:
         path = self._arrays(request)
         advice = (
             "the collected values are damaged: delete it and the .json file of the same name to "
@@ -278,5 +278,5 @@ class JobStore:
             )
         return arrays
 
-    def _write(self, request: Request, entry: dict[str, Any]) -> None:
+    def _write(self, request: JobRequest, entry: dict[str, Any]) -> None:
         write_json(self.folder / f"{request.digest}.json", entry)

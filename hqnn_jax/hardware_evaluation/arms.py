@@ -13,7 +13,7 @@ from hqnn_jax.circuits.gates import Observable
 from hqnn_jax.circuits.sampling.shots import standard_errors
 from hqnn_jax.config.hardware import HardwareConfig
 from hqnn_jax.hardware.compilation import CompiledCircuit, noisy_circuit
-from hqnn_jax.hardware.execution import Request, requests
+from hqnn_jax.hardware.execution import JobRequest, requests
 from hqnn_jax.hardware.mitigation import Mitigation
 
 MAX_NOISE_MODEL_QUBITS = 10
@@ -92,7 +92,7 @@ def arm_requests(
     weights: Float[np.ndarray, "..."],
     features: Float[np.ndarray, "samples f"],
     config: HardwareConfig,
-) -> Mapping[str, list[Request]]:
+) -> Mapping[str, list[JobRequest]]:
     """Return the jobs of every arm on the backend, by the label of its mitigation.
 
     Raises:

@@ -59,7 +59,7 @@ class FineTuned(NamedTuple):
         return np.linalg.norm(self.gradients.reshape(len(self.gradients), -1), axis=1)
 
 
-class _Estimate(NamedTuple):
+class _LossAndGradient(NamedTuple):
     """A loss and its gradient with respect to the weights."""
 
     loss: float
@@ -145,7 +145,7 @@ def fine_tune(
         estimate, optimizer = measured.parameter_shift, optax.adam(options.learning_rate)
     state = _in_float64(optimizer.init)(current)
     update = _in_float64(optimizer.update)
-    estimates: list[_Estimate] = []
+    estimates: list[_LossAndGradient] = []
     trajectory = [current]
     for iteration in range(options.iterations):
         estimates.append(estimate(iteration, current))
@@ -173,7 +173,9 @@ class _Measured:
     evaluate: Evaluate
     options: FineTuningConfig
 
-    def parameter_shift(self, iteration: int, weights: Float[np.ndarray, "..."]) -> _Estimate:
+    def parameter_shift(
+        self, iteration: int, weights: Float[np.ndarray, "..."]
+    ) -> _LossAndGradient:
         """The loss of an iteration's images, and its gradient.
 
         Source: Mitarai et al., arXiv:1803.00745, and Schuld et al., arXiv:1811.11184: with
@@ -199,7 +201,7 @@ class _Measured:
         )
         gradient = self._pulled_back(features, weights, by_angle)
         self._check_finite(iteration, loss, gradient)
-        return _Estimate(float(loss), gradient)
+        return _LossAndGradient(float(loss), gradient)
 
     def losses(
         self, iteration: int, points: Sequence[Float[np.ndarray, "..."]]
@@ -272,7 +274,9 @@ class _Measured:
 
 def _spsa(
     measured: _Measured, weights: Float[np.ndarray, "..."]
-) -> tuple[Callable[[int, Float[np.ndarray, "..."]], _Estimate], optax.GradientTransformation]:
+) -> tuple[
+    Callable[[int, Float[np.ndarray, "..."]], _LossAndGradient], optax.GradientTransformation
+]:
     """Spall's estimate of the gradient, and his gains.
 
     Source: Spall 1998, as `hqnn_jax.training.gradient_free.spsa`, which is one compiled program and
@@ -294,10 +298,10 @@ def _spsa(
         slopes = (losses[:, 0] - losses[:, 1]) / (2 * size)
         return slopes.reshape(-1, *(1,) * center.ndim) * signs, losses
 
-    def estimate(iteration: int, current: Float[np.ndarray, "..."]) -> _Estimate:
+    def estimate(iteration: int, current: Float[np.ndarray, "..."]) -> _LossAndGradient:
         place = CALIBRATION_PAIRS + iteration
         gradients, losses = pairs(iteration, current, directions[place : place + 1])
-        return _Estimate(float(losses.mean()), gradients[0])
+        return _LossAndGradient(float(losses.mean()), gradients[0])
 
     gradients, _ = pairs(-1, weights, directions[:CALIBRATION_PAIRS])
     # A flat start would ask for an infinite gain.

@@ -18,7 +18,7 @@ from hqnn_jax.config.hardware import FineTuningConfig, HardwareConfig
 from hqnn_jax.errors import HardwareError
 from hqnn_jax.hardware.backends import Backend
 from hqnn_jax.hardware.compilation import CompiledCircuit, compile_for
-from hqnn_jax.hardware.execution import Request
+from hqnn_jax.hardware.execution import JobRequest
 from hqnn_jax.hardware.planning import plan
 from hqnn_jax.hardware.saved import compiled_name, load_compiled, save_compiled
 from hqnn_jax.hardware_evaluation import arms
@@ -60,7 +60,7 @@ class PlannedCircuit:
 
     model: TrainedCircuit
     compiled: CompiledCircuit
-    requests: Mapping[str, Sequence[Request]]
+    requests: Mapping[str, Sequence[JobRequest]]
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property

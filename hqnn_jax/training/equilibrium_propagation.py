@@ -33,13 +33,13 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 from pydantic import Field
 
-from hqnn_jax.config.base import Patience, Positive, Section, Width
+from hqnn_jax.config.base import ConfigSection, Patience, Positive, Width
 
 States = tuple[Float[Array, "batch _"], ...]
 """States of the free layers, s_1 to s_L, each in [-1, 1]."""
 
 
-class EquilibriumConfig(Section):
+class EquilibriumConfig(ConfigSection):
     """Network and learning rule of equilibrium propagation."""
 
     hidden_widths: Annotated[tuple[Width, ...], Field(min_length=1)] = (256, 128, 64)

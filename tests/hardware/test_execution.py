@@ -181,7 +181,7 @@ def test_large_batches_are_divided_on_devices_only(on_manila, inputs, monkeypatc
 
 
 def test_plan_tells_what_it_costs_and_sends_nothing(on_manila, monkeypatch):
-    monkeypatch.setattr(execution.Request, "submit", None)
+    monkeypatch.setattr(execution.JobRequest, "submit", None)
     short = plan(on_manila, 8, shots=1000)
     long = plan(on_manila, 16, shots=1000, mitigation=Mitigation(zne=True))
     assert json.loads(json.dumps(short)) == short
@@ -247,7 +247,7 @@ def test_refused_jobs_do_not_quote_the_service(on_manila, inputs, monkeypatch):
     def refuse(*args):
         raise ConnectionError("token=not-a-real-token\nquota")
 
-    monkeypatch.setattr(execution.Request, "_primitive", refuse)
+    monkeypatch.setattr(execution.JobRequest, "_primitive", refuse)
     with pytest.raises(HardwareError, match=r"did not take the job .ConnectionError") as caught:
         estimate(remote, *inputs)
     assert "token=" not in str(caught.value)

@@ -75,7 +75,9 @@ class Service:
 def service(monkeypatch):
     service = Service()
     monkeypatch.setattr(
-        execution.Request, "submit", lambda r, within=None, *, tag: service.submit(r, within, tag)
+        execution.JobRequest,
+        "submit",
+        lambda r, within=None, *, tag: service.submit(r, within, tag),
     )
     return service
 
@@ -179,7 +181,7 @@ def test_a_job_whose_id_was_not_noted_is_found_by_its_tag(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(execution.Request, "submit", stopped)
+        patch.setattr(execution.JobRequest, "submit", stopped)
         with pytest.raises(KeyboardInterrupt):
             JobStore(tmp_path, service).submit(parts[:1])
     service.is_down = True

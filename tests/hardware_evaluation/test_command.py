@@ -242,7 +242,7 @@ class Service:
 @pytest.fixture
 def service(monkeypatch):
     service = Service()
-    submit = execution.Request.submit
+    submit = execution.JobRequest.submit
 
     def send(request, within=None, *, tag=None):
         if service.refuses and len(service.sent) >= service.refuses:
@@ -251,7 +251,7 @@ def service(monkeypatch):
         service.sent[job.job_id()] = service.tags[tag] = job
         return job
 
-    monkeypatch.setattr(execution.Request, "submit", send)
+    monkeypatch.setattr(execution.JobRequest, "submit", send)
     monkeypatch.setattr(backends, "open_service", lambda: service)
     return service
 

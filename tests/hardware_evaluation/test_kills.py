@@ -100,7 +100,7 @@ def test_an_evaluation_killed_at_any_write_goes_on(quick, tmp_path, step):
 @pytest.mark.parametrize("resume", [False, True])
 def test_an_evaluation_beside_a_live_one_is_refused(quick, tmp_path, monkeypatch, resume):
     monkeypatch.setattr(
-        execution.Request, "submit", lambda *_, **__: pytest.fail("sent by a second process")
+        execution.JobRequest, "submit", lambda *_, **__: pytest.fail("sent by a second process")
     )
     out = tmp_path / "o"
     with (
