@@ -1,5 +1,7 @@
 """Shapes, parameter counts, modes and purely functional training of the backbones."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,16 +70,17 @@ HYBRID = {
 
 
 @pytest.mark.parametrize(
-    ("name", "backbone", "options", "expected"),
+    ("name", "make", "options", "expected"),
     [
-        ("lean_hybrid", abstract(LeanHybridFrontEnd), HYBRID, 40_974),
-        ("lean_cnn", abstract(LeanCNN), PLAIN, 532_030),
-        ("resnet18", abstract(ResNet, depth=18), PLAIN, 11_179_590),
-        ("vgg16", abstract(VGG16), PLAIN, 134_285_126),
+        ("lean_hybrid", partial(abstract, LeanHybridFrontEnd), HYBRID, 40_974),
+        ("lean_cnn", partial(abstract, LeanCNN), PLAIN, 532_030),
+        ("resnet18", partial(abstract, ResNet, depth=18), PLAIN, 11_179_590),
+        ("vgg16", partial(abstract, VGG16), PLAIN, 134_285_126),
     ],
     ids=["lean_hybrid", "lean_cnn", "resnet18", "vgg16"],
 )
-def test_whole_models_of_lean2025_have_its_parameter_counts(name, backbone, options, expected):
+def test_whole_models_of_lean2025_have_its_parameter_counts(name, make, options, expected):
+    backbone = make()
     config = ModelConfig(backbone={"name": name}, processor={"widths": []}, **options)
     module = HybridClassifier(
         config,
@@ -95,20 +98,21 @@ def test_whole_models_of_lean2025_have_its_parameter_counts(name, backbone, opti
 
 
 @pytest.mark.parametrize(
-    ("module", "size", "maps"),
+    ("architecture", "options", "size", "maps"),
     [
-        (abstract(CompactResNet), 28, (7, 7, 128)),
-        (abstract(FiveLayerCNN), 28, (8, 8, 64)),
-        (abstract(LeanCNN, in_channels=3), 64, (16, 16, 32)),
-        (abstract(LeanHybridFrontEnd, in_channels=3), 64, (8, 8, 64)),
-        (abstract(ResNet, depth=18), 64, (2, 2, 512)),
-        (abstract(ResNet, depth=50, dtype=jnp.bfloat16), 64, (2, 2, 2048)),
-        (abstract(VGG16, dtype=jnp.bfloat16), 224, (14, 14, 512)),
-        (abstract(EfficientNetB0), 224, (7, 7, 1280)),
+        (CompactResNet, {}, 28, (7, 7, 128)),
+        (FiveLayerCNN, {}, 28, (8, 8, 64)),
+        (LeanCNN, {"in_channels": 3}, 64, (16, 16, 32)),
+        (LeanHybridFrontEnd, {"in_channels": 3}, 64, (8, 8, 64)),
+        (ResNet, {"depth": 18}, 64, (2, 2, 512)),
+        (ResNet, {"depth": 50, "dtype": jnp.bfloat16}, 64, (2, 2, 2048)),
+        (VGG16, {"dtype": jnp.bfloat16}, 224, (14, 14, 512)),
+        (EfficientNetB0, {}, 224, (7, 7, 1280)),
     ],
-    ids=lambda value: type(value).__name__ if isinstance(value, nnx.Module) else "",
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
-def test_feature_maps_and_features_have_their_shapes(module, size, maps):
+def test_feature_maps_and_features_have_their_shapes(architecture, options, size, maps):
+    module = abstract(architecture, **options)
     module.eval()
     x = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
     found = nnx.eval_shape(lambda m, x: m.feature_maps(x), module, x)
@@ -267,6 +271,7 @@ def test_cnn_training_under_vmap_over_seeds_equals_loop():
     x, targets = images(6, 16), jnp.ones((6, 5))
     step = make_step(graph)
     together = jax.jit(jax.vmap(step, in_axes=(0, 0, None, None)))(*stacked, x, targets)
+    step = jax.jit(step)
     one_by_one = [step(*state, x, targets) for state in states]
     looped = jax.tree.map(lambda *leaves: jnp.stack(leaves), *one_by_one)
     jax.tree.map(
