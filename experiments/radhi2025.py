@@ -16,6 +16,7 @@ import numpy as np
 from hqnn_jax.config import Config
 from hqnn_jax.config.loading import load_config
 from hqnn_jax.config.shipped import CONFIGS
+from hqnn_jax.evaluation.metrics import LABELS
 from hqnn_jax.evaluation.published import SPLITS, Published, Task
 from hqnn_jax.experiments.paper import Arm, Request, Runs, is_synthetic, run_arms
 from hqnn_jax.experiments.tables import (
@@ -30,7 +31,6 @@ from hqnn_jax.experiments.tables import (
 )
 from hqnn_jax.reporting import formatting, plots
 from hqnn_jax.reporting.document import Document, Section, Table
-from hqnn_jax.reporting.pages import METRIC_NAMES
 from hqnn_jax.runs.described import describe_augmentation
 from hqnn_jax.runs.finished import FinishedRun
 
@@ -338,7 +338,7 @@ def _split_table(run: FinishedRun) -> Table:
     rows = [
         (
             split,
-            METRIC_NAMES[metric],
+            LABELS[metric],
             formatting.percent(run.metrics[split][metric]),
             formatting.interval(run.metrics[split]["intervals"][metric]),
         )

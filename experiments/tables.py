@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from hqnn_jax.evaluation import statistics
+from hqnn_jax.evaluation.metrics import COMPARED_METRICS, LABELS
 from hqnn_jax.evaluation.published import Published
 from hqnn_jax.experiments.paper import Arm, Request, Runs, link
 from hqnn_jax.reporting import formatting
 from hqnn_jax.reporting.document import Section, Table
-from hqnn_jax.reporting.pages import METRIC_NAMES
 from hqnn_jax.runs.described import what_ran
 from hqnn_jax.runs.finished import FinishedRun
 
@@ -88,7 +88,7 @@ def published_table(
                     arm.label,
                     figures.task.data,
                     split,
-                    METRIC_NAMES[metric],
+                    LABELS[metric],
                     formatting.percent(theirs),
                     *_ours_and_difference(run, split, metric, theirs, reason),
                 )
@@ -142,7 +142,7 @@ def differences_table(arms: Sequence[Arm], runs: Runs, reference: str, metric: s
     label = next(arm.label for arm in arms if arm.name == reference)
     return Table(
         (
-            f"{METRIC_NAMES[metric]} against “{label}”",
+            f"{LABELS[metric]} against “{label}”",
             "Mean difference (points)",
             "95 % t interval",
             "Seeds",
@@ -193,7 +193,7 @@ def numbers(runs: Runs) -> dict[str, Any]:
                 **{
                     split: {
                         metric: [entry[split][metric] for entry in run.metrics["seeds"]]
-                        for metric in ("accuracy", "macro_f1", "weighted_f1", "roc_auc")
+                        for metric in COMPARED_METRICS
                     }
                     for split in ("validation", "test")
                 },

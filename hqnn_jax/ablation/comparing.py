@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Int
 
 from hqnn_jax.ablation.results import ArmResult
-from hqnn_jax.evaluation.comparison import COUNTED_METRICS, Comparison, adjust, compare
+from hqnn_jax.evaluation.comparison import Comparison, adjust, compare
+from hqnn_jax.evaluation.metrics import METRICS
 from hqnn_jax.evaluation.verdict import overall, verdict
-from hqnn_jax.reporting.pages import METRIC_NAMES
 
 
 class ComparedArm(NamedTuple):
@@ -51,7 +51,7 @@ def compare_arms(
             arm.predicted,
             base.predicted,
             arm.labels,
-            counted=metric in COUNTED_METRICS,
+            counted=METRICS[metric].counted,
             level=level,
         )
     return adjust(comparisons, level=level)
@@ -73,7 +73,7 @@ def verdicts(
     if not comparisons:
         return ()
     labels = {arm.name: arm.label for arm in arms}
-    metric_name = METRIC_NAMES[metric]
+    metric_name = METRICS[metric].label
     sentences = [
         verdict(
             labels[name],

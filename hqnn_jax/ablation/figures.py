@@ -28,6 +28,7 @@ from hqnn_jax.ablation.tables import (
     signed_interval,
 )
 from hqnn_jax.evaluation.comparison import Comparison, is_significant
+from hqnn_jax.evaluation.metrics import METRICS
 from hqnn_jax.reporting import formatting
 from hqnn_jax.reporting.plots import (
     BLUE,
@@ -277,7 +278,8 @@ def _styles(results: AblationResults) -> tuple[list[_Style], list[Line2D]]:
         ]
         labelled = zip(styles, arm_labels(arms, 36), strict=True)
         return styles, [_handle(style, label) for style, label in labelled]
-    best = max(arms, key=lambda arm: np.nan_to_num(arm.summary.mean, nan=-1.0))
+    sign = 1 if METRICS[results.metric].higher_is_better else -1
+    best = max(arms, key=lambda arm: np.nan_to_num(sign * arm.summary.mean, nan=-2.0))
     references = set(results.reference.values())
     noted = {best.name, *(references if len(references) == 1 else ())}
     return [

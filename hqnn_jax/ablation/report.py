@@ -15,12 +15,11 @@ from matplotlib.figure import Figure
 from hqnn_jax.ablation import axis_figures, epoch_figures, figures, predictions, tables
 from hqnn_jax.ablation.results import AblationResults, ArmResult
 from hqnn_jax.errors import RunFolderError
-from hqnn_jax.evaluation.comparison import COUNTED_METRICS
+from hqnn_jax.evaluation.metrics import METRICS
 from hqnn_jax.evaluation.sign_flips import EXACT_UP_TO, NUM_FLIPS
 from hqnn_jax.files import write_arrays, write_atomically
 from hqnn_jax.reporting import formatting, plots
 from hqnn_jax.reporting.document import Document, Section, write_document
-from hqnn_jax.reporting.pages import METRIC_NAMES
 from hqnn_jax.text import plural
 
 _MOST_VERDICTS_ON_TOP = 12
@@ -237,7 +236,7 @@ def _cost(results: AblationResults) -> tuple[Section, ...]:
         "seed, where several were trained together the whole divided by their number, without "
         "compilation."
     )
-    title = f"{METRIC_NAMES[results.metric]} against cost"
+    title = f"{METRICS[results.metric].label} against cost"
     return (Section(title, figures=((caption, figure),)),)
 
 
@@ -293,7 +292,7 @@ def _method(results: AblationResults) -> tuple[str, ...]:
 
 def _flips(results: AblationResults) -> str:
     """Say how exact the permutation test is."""
-    if results.metric in COUNTED_METRICS:
+    if METRICS[results.metric].counted:
         return "counted in images and exact"
     seeds = max(len(arm.seeds) for arm in results.arms)
     if seeds <= EXACT_UP_TO:

@@ -21,8 +21,8 @@ class ArmResult:
         settings: axis -> its value in this arm, as written in tables; axes in the order of the
             ablation. Empty where arms were listed one by one.
         seeds: in the order of all sequences below.
-        validation, test: metric (accuracy, macro_f1, weighted_f1, roc_auc,
-            expected_calibration_error) -> one fraction per seed; NaN where it is undefined.
+        validation, test: metric (`RECORDED_METRICS`) -> one fraction per seed; NaN where it is
+            undefined.
         predicted, labels: predicted and true class of every test image.
         parameters: trained parameters by group (backbone, circuit, classical) and in `total`.
         best_epochs: epoch of the evaluated checkpoint.

@@ -19,9 +19,10 @@ from hqnn_jax.ablation.comparing import compare_arms, verdicts
 from hqnn_jax.ablation.plan import Arm, Plan
 from hqnn_jax.ablation.report import write_reports
 from hqnn_jax.ablation.results import AblationResults, ArmResult
-from hqnn_jax.ablation.work import METRICS, Finished, Work, Worker
+from hqnn_jax.ablation.work import Finished, Work, Worker
 from hqnn_jax.errors import HqnnError, RunFolderError, TrainingError
 from hqnn_jax.evaluation.comparison import summarise
+from hqnn_jax.evaluation.metrics import RECORDED_METRICS
 from hqnn_jax.files import locked
 from hqnn_jax.progress import Progress
 from hqnn_jax.runs.folder import describe_environment
@@ -239,7 +240,7 @@ def _arm_result(plan: Plan, arm: Arm, cells: Sequence[Cell]) -> ArmResult:
                 np.nan if cell.record[split][metric] is None else cell.record[split][metric]
                 for cell in cells
             ]
-            for metric in METRICS
+            for metric in RECORDED_METRICS
         }
 
     test = over_seeds("test")

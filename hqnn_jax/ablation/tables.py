@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from hqnn_jax.ablation.results import AblationResults, ArmResult
+from hqnn_jax.evaluation.metrics import METRICS
 from hqnn_jax.reporting import formatting
 from hqnn_jax.reporting.document import Table
 from hqnn_jax.reporting.formatting import UNDEFINED
-from hqnn_jax.reporting.pages import METRIC_NAMES
 from hqnn_jax.text import one_line
 
 EACH_ITS_OWN = "its reference"
@@ -26,7 +26,7 @@ Record = Mapping[str, str | int | float | None]
 
 def metric_label(metric: str) -> str:
     """Return how a metric is called within a sentence: `accuracy`, `macro F1`, `ROC-AUC`."""
-    name = METRIC_NAMES[metric]
+    name = METRICS[metric].label
     return name if name[:2].isupper() else name[0].lower() + name[1:]
 
 
@@ -198,7 +198,7 @@ def metrics_table(results: AblationResults) -> Table:
             )
         )
     return Table(
-        ("Test split", *(f"{METRIC_NAMES[metric]} (%)" for metric in metrics), "Evaluated epoch"),
+        ("Test split", *(f"{METRICS[metric].label} (%)" for metric in metrics), "Evaluated epoch"),
         tuple(rows),
         note="±: standard deviation over seeds. Evaluated epoch: mean over seeds.",
     )

@@ -19,7 +19,7 @@ from hqnn_jax.ablation.plan import Arm
 from hqnn_jax.config import Config
 from hqnn_jax.data.records import RecordImages
 from hqnn_jax.errors import TrainingError
-from hqnn_jax.evaluation.metrics import point_estimates
+from hqnn_jax.evaluation.metrics import RECORDED_METRICS, point_estimates
 from hqnn_jax.files import locked
 from hqnn_jax.models.pure import Variables
 from hqnn_jax.progress import Progress
@@ -34,9 +34,6 @@ from hqnn_jax.training.seeds import TrainedSeeds, fit_seeds, name_seeds
 from hqnn_jax.training.seeds_checkpoint import SeedsCheckpoint
 from hqnn_jax.training.state import TrainState
 from hqnn_jax.training.step import Task
-
-METRICS = ("accuracy", "macro_f1", "weighted_f1", "roc_auc", "expected_calibration_error")
-"""What a cell stores of each split."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,7 +247,10 @@ def _cell_of_run(folder: RunFolder) -> Cell:
         "parameters": run.metrics["parameters"],
         "history": list(run.history),
         "time": {**entry["time"], "seeds_together": 1},
-        **{split: {m: entry[split][m] for m in METRICS} for split in ("validation", "test")},
+        **{
+            split: {metric: entry[split][metric] for metric in RECORDED_METRICS}
+            for split in ("validation", "test")
+        },
         "dataset": run.metrics["dataset"],
     }
     return Cell(
@@ -332,7 +332,7 @@ def _record(
                 for metric, value in point_estimates(
                     values, splits[split].labels, names, bins
                 ).items()
-                if metric in METRICS
+                if metric in RECORDED_METRICS
             }
             for split, values in probabilities.items()
         },

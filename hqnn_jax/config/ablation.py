@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, model_validator
+from pydantic_core import PydanticKnownError
 
 from hqnn_jax.config import Config
 from hqnn_jax.config.base import ConfigSection
 
 Settings = dict[str, JsonValue]
 """Named axis or configuration key -> value."""
+
+
+def _compared(metric: Any) -> Any:
+    # Only an ablation needs it: reading a configuration need not wait for scikit-learn.
+    from hqnn_jax.evaluation.metrics import COMPARED_METRICS
+
+    if metric not in COMPARED_METRICS:
+        *names, last = map(repr, COMPARED_METRICS)
+        raise PydanticKnownError("literal_error", {"expected": f"{', '.join(names)} or {last}"})
+    return metric
 
 
 class AblationConfig(ConfigSection):
@@ -29,7 +40,7 @@ class AblationConfig(ConfigSection):
     reference: str | Settings | None = None
     """The arm all others are compared with: its label, or its value on some axes (then each arm is
     compared with the one that agrees with it on all other axes); null for the first arm."""
-    metric: Literal["accuracy", "macro_f1", "weighted_f1", "roc_auc"] = "accuracy"
+    metric: Annotated[str, BeforeValidator(_compared)] = "accuracy"
     """What is compared, on the test split."""
     tests: bool = True
     """Whether differences are tested; it takes at least two seeds."""

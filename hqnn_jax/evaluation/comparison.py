@@ -33,10 +33,8 @@ from hqnn_jax.evaluation.sign_flips import (
     smallest_p_value,
     with_ties,
 )
-from hqnn_jax.evaluation.statistics import t_interval
+from hqnn_jax.evaluation.statistics import mcnemar, t_interval
 
-COUNTED_METRICS = ("accuracy",)
-"""Metrics that are a number of images out of all, and are tested as such."""
 _EXACT_BELOW = 25
 """McNemar's test is exact below this number of discordant predictions."""
 
@@ -62,7 +60,7 @@ class Comparison:
 
     Attributes:
         differences: of each seed.
-        counts: the same in images, where the metric is one of `COUNTED_METRICS`, else None.
+        counts: the same in images, where the metric is `Metric.counted`, else None.
         mean, deviation: of the differences (ddof=1).
         t_interval: of the mean difference.
         t_test, wilcoxon, permutation: two-sided p-values of no difference.
@@ -135,7 +133,7 @@ def compare(
         values, reference: the metric of each seed, fractions, in the same order of seeds.
         predicted, reference_predicted: predicted classes of the same samples.
         labels: the true classes.
-        counted: whether the metric is a share of the samples (see `COUNTED_METRICS`). Differences
+        counted: whether the metric is a share of the samples (`Metric.counted`). Differences
             are then whole numbers of samples, and are tested as such.
         level: confidence level of the interval.
         seed: of the sign flips that are drawn for more than `EXACT_UP_TO` seeds if not `counted`.
@@ -203,7 +201,7 @@ def compare_paired(
         differences=tuple(differences.tolist()),
         counts=None if counts is None else tuple(counts.tolist()),
         **_paired_statistics(differences, counts, tie, level, seed),
-        mcnemar=_mcnemar(only_arm_right, only_reference_right),
+        mcnemar=mcnemar(only_arm_right, only_reference_right, exact_below=_EXACT_BELOW),
         only_arm_right=only_arm_right,
         only_reference_right=only_reference_right,
     )
@@ -334,14 +332,3 @@ def _t_test(differences: Float[np.ndarray, " seeds"]) -> float:
     if np.ptp(differences) == 0:
         return 0.0 if differences[0] else 1.0
     return float(stats.ttest_1samp(differences, 0.0).pvalue)
-
-
-def _mcnemar(only_arm: int, only_reference: int) -> float:
-    from statsmodels.stats.contingency_tables import mcnemar
-
-    # The test does not depend on the concordant cells.
-    table = np.array([[0, only_arm], [only_reference, 0]])
-    exact = only_arm + only_reference < _EXACT_BELOW
-    # statsmodels would correct a difference of 0 to one of -1, whose square is not 0.
-    correction = only_arm != only_reference
-    return float(mcnemar(table, exact=exact, correction=correction).pvalue)

@@ -1,8 +1,13 @@
-"""Classification metrics of one split, with their intervals, ready for JSON."""
+"""Classification metrics of one split, with their intervals, ready for JSON.
+
+`METRICS` is the one table of them: whoever stores, compares or shows metrics goes by it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
@@ -13,14 +18,76 @@ from sklearn import metrics as sklearn_metrics
 from hqnn_jax.errors import DataError, TrainingError
 from hqnn_jax.evaluation import statistics
 
-SCALAR_METRICS = (*statistics.CONFUSION_METRICS, "roc_auc", "expected_calibration_error")
-"""Every metric that is one number per split, in the order the report shows them."""
 WILSON, BOOTSTRAP = "Wilson", "bootstrap"
-INTERVAL_METHODS = {
-    **dict.fromkeys((*SCALAR_METRICS, *statistics.CLASS_METRICS), BOOTSTRAP),
-    **dict.fromkeys(("accuracy", "precision", "recall"), WILSON),
-}
-"""Metric -> how its interval is made: Wilson's for proportions, else the percentile bootstrap."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """What every metric of a split is computed from.
+
+    Attributes:
+        probabilities, labels: the predictions and the true classes.
+        confusion: their counts, true class first.
+        num_bins: number of bins of the calibration error.
+    """
+
+    probabilities: Float[np.ndarray, "samples classes"]
+    labels: Integer[np.ndarray, " samples"]
+    confusion: Integer[np.ndarray, "classes classes"]
+    num_bins: int
+
+    @functools.cached_property
+    def predicted(self) -> Integer[np.ndarray, " samples"]:
+        """The class of highest probability."""
+        return self.probabilities.argmax(axis=1)
+
+    @functools.cached_property
+    def areas(self) -> list[float | None]:
+        """The area under the ROC curve of each class against all others."""
+        classes = range(self.probabilities.shape[1])
+        return [_roc_auc(self.probabilities[:, c], self.labels == c) for c in classes]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric that is one number per split, a fraction.
+
+    It is computed for many bootstrap resamples at once: of their confusion matrices, or of how
+    often each contains each sample. Its value is that of all samples once, or `estimate`.
+
+    Attributes:
+        label: how pages and tables call it.
+        of_confusion: values of confusion matrices [resamples, classes, classes].
+        of_samples: values of counts of the samples [resamples, samples].
+        estimate: the value of a split, where scikit-learn's is reported; None where undefined.
+        higher_is_better: its direction.
+        counted: whether it is a number of images out of all; it has Wilson's interval then, and
+            differences are tested as counts.
+        always: whether it is defined for every split.
+        recorded: whether the cells of an ablation hold it.
+        compared: whether it can be what an ablation compares; it is `recorded` then.
+    """
+
+    label: str
+    of_confusion: statistics.Resampled | None = None
+    of_samples: Callable[[Split, np.ndarray], np.ndarray] | None = None
+    estimate: Callable[[Split], float | None] | None = None
+    higher_is_better: bool = True
+    counted: bool = False
+    always: bool = True
+    recorded: bool = False
+    compared: bool = False
+
+    def value(self, split: Split) -> float | None:
+        """Return the metric of a split; None where it is undefined."""
+        if self.estimate is not None:
+            return self.estimate(split)
+        if self.of_samples is not None:
+            found = self.of_samples(split, np.ones((1, len(split.labels))))
+        else:
+            assert self.of_confusion is not None, f"{self.label}: nothing says what it is"
+            found = self.of_confusion(split.confusion[None])
+        return None if np.isnan(found[0]) else float(found[0])
 
 
 def _check(
@@ -57,10 +124,10 @@ def _roc_auc(scores: np.ndarray, positive: np.ndarray) -> float | None:
     return float(sklearn_metrics.roc_auc_score(positive, scores))
 
 
-def _cohen_kappa(labels: np.ndarray, predicted: np.ndarray) -> float | None:
-    if len(np.union1d(labels, predicted)) == 1:
+def _cohen_kappa(split: Split) -> float | None:
+    if len(np.union1d(split.labels, split.predicted)) == 1:
         return None
-    return float(sklearn_metrics.cohen_kappa_score(labels, predicted))
+    return float(sklearn_metrics.cohen_kappa_score(split.labels, split.predicted))
 
 
 def _macro_roc_auc(areas: Sequence[float | None]) -> float | None:
@@ -76,15 +143,10 @@ def _averaged_classes(areas: Sequence[float | None]) -> int:
     return sum(area is not None for area in used)
 
 
-def _per_class(
-    confusion: np.ndarray,
-    areas: Sequence[float | None],
-    class_names: Sequence[str],
-    labels: np.ndarray,
-    predicted: np.ndarray,
-) -> list[dict[str, Any]]:
+def _per_class(split: Split, class_names: Sequence[str]) -> list[dict[str, Any]]:
+    confusion = split.confusion
     precision, recall, f1, support = sklearn_metrics.precision_recall_fscore_support(
-        labels, predicted, labels=range(len(class_names)), zero_division=0
+        split.labels, split.predicted, labels=range(len(class_names)), zero_division=0
     )
     wrong = confusion.sum(axis=0) + confusion.sum(axis=1) - 2 * np.diagonal(confusion)
     return [
@@ -94,11 +156,71 @@ def _per_class(
             "recall": float(recall[c]),
             "f1": float(f1[c]),
             "accuracy": float(1 - wrong[c] / confusion.sum()),
-            "roc_auc": areas[c],
+            "roc_auc": split.areas[c],
             "support": int(support[c]),
         }
         for c, name in enumerate(class_names)
     ]
+
+
+def _f1(average: str) -> Callable[[Split], float]:
+    def f1(split: Split) -> float:
+        score = sklearn_metrics.f1_score(
+            split.labels,
+            split.predicted,
+            labels=range(len(split.confusion)),
+            average=average,
+            zero_division=0,
+        )
+        return float(score)
+
+    return f1
+
+
+METRICS: Mapping[str, Metric] = {
+    "accuracy": Metric(
+        "Accuracy",
+        estimate=lambda split: float(sklearn_metrics.accuracy_score(split.labels, split.predicted)),
+        counted=True,
+        recorded=True,
+        compared=True,
+    ),
+    "macro_f1": Metric("Macro F1", estimate=_f1("macro"), recorded=True, compared=True),
+    "weighted_f1": Metric("Weighted F1", estimate=_f1("weighted"), recorded=True, compared=True),
+    "cohen_kappa": Metric("Cohen’s kappa", estimate=_cohen_kappa, always=False),
+    "roc_auc": Metric(
+        "ROC-AUC",
+        of_samples=lambda split, counts: statistics.roc_auc(
+            split.probabilities, split.labels, counts
+        ),
+        estimate=lambda split: _macro_roc_auc(split.areas),
+        always=False,
+        recorded=True,
+        compared=True,
+    ),
+    "expected_calibration_error": Metric(
+        "Calibration error",
+        of_samples=lambda split, counts: statistics.expected_calibration_error(
+            split.probabilities, split.labels, counts, num_bins=split.num_bins
+        ),
+        higher_is_better=False,
+        recorded=True,
+    ),
+}
+"""Every metric that is one number per split, in the order pages show them.
+
+Those without `of_confusion` and `of_samples` are resampled by `statistics.confusion_metrics`.
+"""
+RECORDED_METRICS = tuple(name for name, metric in METRICS.items() if metric.recorded)
+COMPARED_METRICS = tuple(name for name, metric in METRICS.items() if metric.compared)
+CLASS_METRICS: Mapping[str, str] = {"precision": "Precision", "recall": "Recall", "f1": "F1"}
+"""Every metric that each class has, and how pages call it."""
+LABELS = {**{name: metric.label for name, metric in METRICS.items()}, **CLASS_METRICS}
+INTERVAL_METHODS = {
+    **{name: WILSON if metric.counted else BOOTSTRAP for name, metric in METRICS.items()},
+    **{name: BOOTSTRAP if name == "f1" else WILSON for name in CLASS_METRICS},
+}
+"""Metric -> how its interval is made: Wilson's for proportions, else the percentile bootstrap."""
 
 
 def point_estimates(
@@ -108,29 +230,23 @@ def point_estimates(
     num_bins: int,
 ) -> dict[str, Any]:
     """Return every metric of one split, without intervals; undefined ones are None."""
-    classes = range(len(class_names))
-    predicted = probabilities.argmax(axis=1)
-    confusion = sklearn_metrics.confusion_matrix(labels, predicted, labels=classes)
-    areas = [_roc_auc(probabilities[:, c], labels == c) for c in classes]
+    return _estimates(_split(probabilities, labels, num_bins), class_names)
 
-    def f1(average: str) -> float:
-        score = sklearn_metrics.f1_score(
-            labels, predicted, labels=classes, average=average, zero_division=0
-        )
-        return float(score)
 
-    once = np.ones((1, len(labels)))
-    error = statistics.expected_calibration_error(probabilities, labels, once, num_bins=num_bins)
+def _split(probabilities: np.ndarray, labels: np.ndarray, num_bins: int) -> Split:
+    classes = range(probabilities.shape[1])
+    confusion = sklearn_metrics.confusion_matrix(
+        labels, probabilities.argmax(axis=1), labels=classes
+    )
+    return Split(probabilities, labels, confusion, num_bins)
+
+
+def _estimates(split: Split, class_names: Sequence[str]) -> dict[str, Any]:
     return {
-        "accuracy": float(sklearn_metrics.accuracy_score(labels, predicted)),
-        "macro_f1": f1("macro"),
-        "weighted_f1": f1("weighted"),
-        "cohen_kappa": _cohen_kappa(labels, predicted),
-        "roc_auc": _macro_roc_auc(areas),
-        "roc_auc_classes": _averaged_classes(areas),
-        "expected_calibration_error": float(error[0]),
-        "per_class": _per_class(confusion, areas, class_names, labels, predicted),
-        "confusion_matrix": confusion.tolist(),
+        **{name: metric.value(split) for name, metric in METRICS.items()},
+        "roc_auc_classes": _averaged_classes(split.areas),
+        "per_class": _per_class(split, class_names),
+        "confusion_matrix": split.confusion.tolist(),
     }
 
 
@@ -173,11 +289,11 @@ def compute_metrics(
         seed: seed of the resamples.
 
     Returns:
-        A dictionary of JSON types: `accuracy`, `macro_f1`, `weighted_f1`, `cohen_kappa`, `roc_auc`,
-        `expected_calibration_error`; `intervals` (the same keys, each `[lower, upper]` or None);
-        `interval_methods` (`INTERVAL_METHODS`); `roc_auc_classes`; `per_class` (a list of `class`,
-        `precision`, `recall`, `f1`, one-vs-rest `accuracy` and `roc_auc`, `support`, and
-        `intervals` of precision, recall and F1); `confusion_matrix` (counts, true class first).
+        A dictionary of JSON types: every one of `METRICS`; `intervals` (the same keys, each
+        `[lower, upper]` or None); `interval_methods` (`INTERVAL_METHODS`); `roc_auc_classes`;
+        `per_class` (a list of `class`, `precision`, `recall`, `f1`, one-vs-rest `accuracy` and
+        `roc_auc`, `support`, and `intervals` of precision, recall and F1); `confusion_matrix`
+        (counts, true class first).
 
     Raises:
         DataError: for an empty split or a label outside the classes.
@@ -185,20 +301,26 @@ def compute_metrics(
         ValueError: for probabilities of another shape or that do not add to 1.
     """
     _check(probabilities, labels, class_names)
-    result = point_estimates(probabilities, labels, class_names, calibration_bins)
-    confusion = np.asarray(result["confusion_matrix"])
+    split = _split(probabilities, labels, calibration_bins)
+    result, confusion = _estimates(split, class_names), split.confusion
     drawn = statistics.bootstrap(
-        probabilities,
-        labels,
         confusion,
+        of_confusion={name: m.of_confusion for name, m in METRICS.items() if m.of_confusion},
+        of_samples={
+            name: functools.partial(metric.of_samples, split)
+            for name, metric in METRICS.items()
+            if metric.of_samples
+        },
         num_resamples=bootstrap_samples,
-        num_bins=calibration_bins,
         seed=seed,
     )
     hits, actual, guessed = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
     result["intervals"] = {
-        name: statistics.percentile_interval(drawn[name]) for name in SCALAR_METRICS
-    } | {"accuracy": statistics.wilson_interval(int(hits.sum()), len(labels))}
+        name: statistics.wilson_interval(round(result[name] * len(labels)), len(labels))
+        if metric.counted
+        else statistics.percentile_interval(drawn[name])
+        for name, metric in METRICS.items()
+    }
     for c, entry in enumerate(result["per_class"]):
         entry["intervals"] = {
             "precision": statistics.wilson_interval(int(hits[c]), int(guessed[c])),
@@ -249,6 +371,6 @@ def mean_over_seeds(per_seed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             name: None
             if mean[name] is None
             else float(np.std([metrics[name] for metrics in per_seed], ddof=1))
-            for name in SCALAR_METRICS
+            for name in METRICS
         }
     return mean

@@ -6,12 +6,11 @@ the same split and of the same metric: `Task.mismatch` is the one place that dec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from hqnn_jax.config import Config
-from hqnn_jax.evaluation.metrics import SCALAR_METRICS
-from hqnn_jax.evaluation.statistics import CLASS_METRICS
+from hqnn_jax.evaluation.metrics import CLASS_METRICS, METRICS
 
 SPLITS = ("train", "validation", "test")
 
@@ -74,7 +73,7 @@ class Published:
     Attributes:
         title, reference: of the paper.
         task: what the figures were measured on.
-        figures: split -> metric -> value, as fractions; metrics as in `SCALAR_METRICS`.
+        figures: split -> metric -> value, as fractions; metrics as in `METRICS`.
         per_class: label -> metric -> value, as fractions; metrics precision, recall, f1. Keyed by
             the integer label, because papers and datasets spell class names differently.
         supports: label -> number of images the per-class figures were measured on.
@@ -104,7 +103,7 @@ class Published:
         """Check names and ranges, since these tables are typed by hand."""
         for split, values in self.figures.items():
             _check_name(split, SPLITS)
-            _check_values(values, SCALAR_METRICS)
+            _check_values(values, METRICS)
         for values in self.per_class.values():
             _check_values(values, CLASS_METRICS)
         if self.per_class:
@@ -118,12 +117,12 @@ class Published:
         return tuple(split for split in reversed(SPLITS) if split in named)
 
 
-def _check_name(name: str | None, names: tuple[str, ...]) -> None:
+def _check_name(name: str | None, names: Collection[str]) -> None:
     if name not in names:
         raise ValueError(f"{name!r}: expected one of {', '.join(names)}")
 
 
-def _check_values(values: Mapping[str, float], names: tuple[str, ...]) -> None:
+def _check_values(values: Mapping[str, float], names: Collection[str]) -> None:
     for name, value in values.items():
         _check_name(name, names)
         if not 0 <= value <= 1:

@@ -7,14 +7,14 @@ loop over resamples. With all counts equal to one they are the ordinary metrics.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from jaxtyping import Float, Int, Integer, Num
 from scipy import stats
 
-CONFUSION_METRICS = ("accuracy", "macro_f1", "weighted_f1", "cohen_kappa")
-CLASS_METRICS = ("precision", "recall", "f1")
+Resampled = Callable[[np.ndarray], np.ndarray]
+"""What a metric is in every resample, from their confusion matrices or the samples' counts."""
 _ELEMENTS_PER_CHUNK = 2_000_000
 """Resamples are drawn in blocks of about this many counts, to bound memory (16 MB a block)."""
 
@@ -167,33 +167,33 @@ def _resamples(
 
 
 def bootstrap(
-    probabilities: Float[np.ndarray, "samples classes"],
-    labels: Integer[np.ndarray, " samples"],
     confusion: Integer[np.ndarray, "classes classes"],
     *,
+    of_confusion: Mapping[str, Resampled],
+    of_samples: Mapping[str, Resampled],
     num_resamples: int,
-    num_bins: int,
     seed: int,
 ) -> dict[str, np.ndarray]:
     """Draw the bootstrap distribution of every metric (Efron, 1979).
 
     Samples are drawn with replacement. A resample changes the confusion matrix by a multinomial
-    draw over its cells, so those metrics are resampled there, which is exact; the area under the
-    ROC curve and the calibration error are computed from counts of the samples.
+    draw over its cells, so metrics of the matrix are resampled there, which is exact; all others
+    are computed from counts of the samples.
 
     Args:
-        probabilities, labels: the predictions and the true classes.
-        confusion: their confusion matrix, true class first.
+        confusion: the confusion matrix, true class first.
+        of_confusion: metric -> its values for confusion matrices [num_resamples, classes, classes];
+            those of `confusion_metrics` are there without being named.
+        of_samples: metric -> its values for counts of the samples [resamples, samples].
         num_resamples: number of resamples.
-        num_bins: number of bins of the calibration error.
         seed: equal seeds give equal distributions.
 
     A class of the split that a resample happens not to contain is missing there, not badly
     recognised: its recall and F1 are NaN and `macro_f1` is the mean over the others.
 
     Returns:
-        The keys of `confusion_metrics`, `roc_auc` and `expected_calibration_error`, each
-        `[num_resamples]` or `[num_resamples, classes]`; NaN where a metric is undefined.
+        The keys of `confusion_metrics`, `of_confusion` and `of_samples`, each `[num_resamples]` or
+        `[num_resamples, classes]`; NaN where a metric is undefined.
     """
     rng = np.random.default_rng(seed)
     total = int(confusion.sum())
@@ -206,13 +206,28 @@ def bootstrap(
     # The estimate counts a class that the whole split lacks as 0, and so does its distribution.
     absent = confusion.sum(axis=-1) == 0
     drawn["macro_f1"] = np.nanmean(np.where(absent, 0.0, drawn["f1"]), axis=-1)
-    areas, errors = [], []
+    drawn |= {name: of(cells) for name, of in of_confusion.items()}
+    blocks: dict[str, list[np.ndarray]] = {name: [] for name in of_samples}
     for counts in _resamples(total, num_resamples, rng):
-        areas.append(roc_auc(probabilities, labels, counts))
-        errors.append(expected_calibration_error(probabilities, labels, counts, num_bins=num_bins))
-    drawn["roc_auc"] = np.concatenate(areas)
-    drawn["expected_calibration_error"] = np.concatenate(errors)
-    return drawn
+        for name, of in of_samples.items():
+            blocks[name].append(of(counts))
+    return drawn | {name: np.concatenate(values) for name, values in blocks.items()}
+
+
+def mcnemar(only_first: int, only_second: int, *, exact_below: int | None = None) -> float:
+    """Return the two-sided p-value of McNemar's test of two shares of the same samples.
+
+    Args:
+        only_first, only_second: samples that count for one of the two only; no others matter.
+        exact_below: from this number of them on chi-squared with correction for continuity takes
+            the place of the exact binomial test; None: always exact.
+    """
+    total = only_first + only_second
+    if exact_below is None or total < exact_below:
+        return float(stats.binomtest(only_first, total).pvalue) if total else 1.0
+    # Without a difference there is none to correct: (|0| - 1)² would not be 0.
+    excess = max(abs(only_first - only_second) - 1.0, 0.0)
+    return float(stats.chi2.sf(excess**2 / total, 1))
 
 
 def wilson_interval(count: int, total: int, *, level: float = 0.95) -> list[float] | None:

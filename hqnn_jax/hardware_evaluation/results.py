@@ -9,10 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import stats
 
 from hqnn_jax.evaluation.metrics import compute_metrics
-from hqnn_jax.evaluation.statistics import wilson_interval
+from hqnn_jax.evaluation.statistics import mcnemar, wilson_interval
 
 ArmKind = Literal["exact", "shots", "noise_model", "backend", "mitigated", "stored"]
 """`exact`: the JAX engine. `shots`: the ideal circuit with as many shots. `noise_model`: exact
@@ -20,7 +19,7 @@ values under our model of the device's noise. `backend`: a job without mitigatio
 with. `stored`: predictions that a run with a classical middle had stored."""
 FINE_TUNED = ", fine-tuned"
 """What follows the name of a model whose weights were trained on the backend."""
-METRICS = ("accuracy", "macro_f1", "weighted_f1")
+SHOWN_METRICS = ("accuracy", "macro_f1", "weighted_f1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +154,7 @@ def scores(
     num_resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Return each of `METRICS`, and their 95 % `intervals` (see `compute_metrics`).
+    """Return each of `SHOWN_METRICS`, and their 95 % `intervals` (see `compute_metrics`).
 
     They say how much other images would change the figure, not how much other shots would.
     """
@@ -163,8 +162,8 @@ def scores(
         arm.probabilities, labels, class_names, bootstrap_samples=num_resamples, seed=seed
     )
     return {
-        **{metric: found[metric] for metric in METRICS},
-        "intervals": {metric: found["intervals"][metric] for metric in METRICS},
+        **{metric: found[metric] for metric in SHOWN_METRICS},
+        "intervals": {metric: found["intervals"][metric] for metric in SHOWN_METRICS},
     }
 
 
@@ -193,13 +192,12 @@ def accuracy_difference(
     right, right_there = arm.predicted == labels, reference.predicted == labels
     both, neither = int(np.sum(right & right_there)), int(np.sum(~right & ~right_there))
     only_arm, only_reference = int(np.sum(right & ~right_there)), int(np.sum(right_there & ~right))
-    differing = only_arm + only_reference
     return {
         "difference": (only_arm - only_reference) / len(labels),
         "interval": paired_interval(both, only_arm, only_reference, neither),
         "only_arm": only_arm,
         "only_reference": only_reference,
-        "p_value": float(stats.binomtest(only_arm, differing).pvalue) if differing else 1.0,
+        "p_value": mcnemar(only_arm, only_reference),
     }
 
 

@@ -4,19 +4,8 @@ from __future__ import annotations
 
 import jinja2
 
+from hqnn_jax.evaluation.metrics import LABELS
 from hqnn_jax.reporting import formatting
-
-METRIC_NAMES = {
-    "accuracy": "Accuracy",
-    "macro_f1": "Macro F1",
-    "weighted_f1": "Weighted F1",
-    "cohen_kappa": "Cohen’s kappa",
-    "roc_auc": "ROC-AUC",
-    "expected_calibration_error": "Calibration error",
-    "precision": "Precision",
-    "recall": "Recall",
-    "f1": "F1",
-}
 
 
 def page_environment() -> jinja2.Environment:
@@ -35,6 +24,6 @@ def page_environment() -> jinja2.Environment:
         "duration": formatting.duration,
         "count": formatting.count,
         "inline": formatting.inline,
-        "metric_name": METRIC_NAMES.__getitem__,
+        "metric_name": LABELS.__getitem__,
     }
     return environment

@@ -22,7 +22,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import roc_curve
 
-from hqnn_jax.evaluation.statistics import CLASS_METRICS, calibration_bins
+from hqnn_jax.evaluation.metrics import CLASS_METRICS
+from hqnn_jax.evaluation.statistics import calibration_bins
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, BLACK, GREY = "#CC79A7", "#56B4E9", "#000000", "#8C8C8C"

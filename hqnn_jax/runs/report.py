@@ -14,13 +14,12 @@ from matplotlib.figure import Figure
 from hqnn_jax.config import ModelConfig
 from hqnn_jax.config.names import MIDDLES
 from hqnn_jax.errors import RunFolderError
-from hqnn_jax.evaluation.metrics import BOOTSTRAP, SCALAR_METRICS
+from hqnn_jax.evaluation.metrics import BOOTSTRAP, CLASS_METRICS, LABELS, METRICS
 from hqnn_jax.evaluation.published import SPLITS, Published
-from hqnn_jax.evaluation.statistics import CLASS_METRICS
 from hqnn_jax.files import write_atomically
 from hqnn_jax.reporting import plots
 from hqnn_jax.reporting.explanation_plots import explanations
-from hqnn_jax.reporting.pages import METRIC_NAMES, page_environment
+from hqnn_jax.reporting.pages import page_environment
 from hqnn_jax.runs.finished import FinishedRun, StoredExplanations, load_run
 
 
@@ -55,7 +54,7 @@ def write_report(
             dataset=run.metrics["dataset"],
             model=describe_model(run.config.model),
             splits=SPLITS,
-            scalar_metrics=SCALAR_METRICS,
+            scalar_metrics=tuple(METRICS),
             class_metrics=CLASS_METRICS,
             fallback_method=BOOTSTRAP,
             published=published,
@@ -100,7 +99,7 @@ def compare_runs(run_dirs: Sequence[Path], out: Path) -> Path:
     html = (
         page_environment()
         .get_template("comparison.html.j2")
-        .render(rows=rows, scalar_metrics=SCALAR_METRICS, same_dataset=len(fingerprints) == 1)
+        .render(rows=rows, scalar_metrics=tuple(METRICS), same_dataset=len(fingerprints) == 1)
     )
     write_atomically(out, html.encode())
     return out
@@ -238,7 +237,7 @@ def _figures(run: FinishedRun, circuit_figure: Figure | None) -> list[dict[str, 
 def _methods(run: FinishedRun) -> str:
     """Say how the intervals of the classes' metrics were made when the run was evaluated."""
     methods = run.metrics["test"].get("interval_methods", {})
-    names = ((METRIC_NAMES[name], methods.get(name, BOOTSTRAP)) for name in CLASS_METRICS)
+    names = ((LABELS[name], methods.get(name, BOOTSTRAP)) for name in CLASS_METRICS)
     return ", ".join(f"{name} {method}" for name, method in names)
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pydantic
 from pydantic import AfterValidator, Field
 
 from hqnn_jax.errors import RunFolderError
-from hqnn_jax.evaluation.metrics import SCALAR_METRICS
+from hqnn_jax.evaluation.metrics import CLASS_METRICS, METRICS
 from hqnn_jax.evaluation.published import SPLITS
-from hqnn_jax.evaluation.statistics import CLASS_METRICS
 from hqnn_jax.files import read_json
 from hqnn_jax.runs.folder import RunFolder
 
@@ -35,7 +34,7 @@ def _having(*names: str) -> Any:
 _Figure = Annotated[float, Field(ge=-1e18, le=1e18)]
 _Interval = Annotated[list[_Figure], Field(min_length=2, max_length=2)] | None
 _Matrix = list[list[_Figure]]
-_Deviations = Annotated[dict[str, _Figure | None], _having(*SCALAR_METRICS)]
+_Deviations = Annotated[dict[str, _Figure | None], _having(*METRICS)]
 
 
 class _Class(_Stored):
@@ -49,17 +48,24 @@ class _Class(_Stored):
     intervals: Annotated[dict[str, _Interval], _having(*CLASS_METRICS)]
 
 
-class _Split(_Stored):
-    accuracy: _Figure
-    macro_f1: _Figure
-    weighted_f1: _Figure
-    cohen_kappa: _Figure | None
-    roc_auc: _Figure | None
-    expected_calibration_error: _Figure
-    intervals: Annotated[dict[str, _Interval], _having(*SCALAR_METRICS)]
+class _Figures(_Stored):
+    intervals: Annotated[dict[str, _Interval], _having(*METRICS)]
     per_class: list[_Class]
     confusion_matrix: _Matrix
     standard_deviation: _Deviations | None = None
+
+
+if TYPE_CHECKING:
+    _Split = _Figures
+else:
+    _Split = pydantic.create_model(
+        "_Split",
+        __base__=_Figures,
+        **{
+            name: (_Figure if metric.always else _Figure | None, ...)
+            for name, metric in METRICS.items()
+        },
+    )
 
 
 class _Time(_Stored):

@@ -10,7 +10,8 @@ from sklearn import metrics as sk
 from statsmodels.stats.proportion import proportion_confint
 
 from hqnn_jax.errors import DataError, TrainingError
-from hqnn_jax.evaluation.metrics import SCALAR_METRICS, compute_metrics, mean_over_seeds
+from hqnn_jax.evaluation import metrics
+from hqnn_jax.evaluation.metrics import METRICS, Metric, compute_metrics, mean_over_seeds
 
 NAMES = ["alpha", "beta", "gamma", "delta"]
 
@@ -200,7 +201,7 @@ def test_the_result_is_json_and_depends_on_the_seed_only_in_its_intervals(imbala
     other = compute_metrics(*imbalanced, NAMES, bootstrap_samples=200, seed=1)
     assert json.loads(json.dumps(first, allow_nan=False)) == again
     assert first["intervals"] != other["intervals"]
-    for name in SCALAR_METRICS:
+    for name in METRICS:
         assert first[name] == other[name]
     for entry in first["per_class"]:
         for name, (lower, upper) in entry["intervals"].items():
@@ -233,7 +234,7 @@ def test_mean_over_seeds_averages_every_number(imbalanced, predict):
     ]
     mean = mean_over_seeds(per_seed)
     assert set(mean) == {*per_seed[0], "standard_deviation"}
-    for name in SCALAR_METRICS:
+    for name in METRICS:
         values = [metrics[name] for metrics in per_seed]
         assert mean[name] == pytest.approx(np.mean(values))
         assert mean["standard_deviation"][name] == pytest.approx(np.std(values, ddof=1))
@@ -259,3 +260,30 @@ def test_seeds_that_do_not_belong_together_are_rejected(imbalanced):
         mean_over_seeds([metrics, renamed])
     with pytest.raises(ValueError, match="at least one seed"):
         mean_over_seeds([])
+
+
+def balanced_accuracy(confusion):
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    return (hits / confusion.sum(axis=-1)).mean(axis=-1)
+
+
+def brier(split, counts):
+    gaps = np.square(split.probabilities - np.eye(3)[split.labels]).sum(axis=1)
+    return counts @ gaps / counts.sum(axis=1)
+
+
+def test_a_metric_in_the_table_has_its_value_and_interval(predict, monkeypatch):
+    more = {
+        "balanced_accuracy": Metric("Balanced accuracy", of_confusion=balanced_accuracy),
+        "brier": Metric("Brier score", of_samples=brier, higher_is_better=False),
+    }
+    monkeypatch.setattr(metrics, "METRICS", {**METRICS, **more})
+    rng = np.random.default_rng(2)
+    labels = rng.integers(0, 3, 120)
+    result = compute_metrics(predict(rng, labels, 3), labels, list("abc"), bootstrap_samples=200)
+    recalls = [entry["recall"] for entry in result["per_class"]]
+    assert result["balanced_accuracy"] == pytest.approx(np.mean(recalls))
+    for name in more:
+        low, high = result["intervals"][name]
+        assert low < result[name] < high
+    assert "brier" in mean_over_seeds([result, result])["standard_deviation"]

@@ -1,5 +1,7 @@
 """The weighted metrics are those of the repeated samples; the intervals cover."""
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -81,8 +83,9 @@ def test_intervals_cover_the_truth_about_95_times_in_100():
         score = norm.cdf(rng.normal(labels - 0.5))
         probabilities = np.stack([1 - score, score], axis=1)
         confusion = sk.confusion_matrix(labels, probabilities.argmax(axis=1))
+        areas = functools.partial(statistics.roc_auc, probabilities, labels)
         drawn = statistics.bootstrap(
-            probabilities, labels, confusion, num_resamples=200, num_bins=10, seed=trial
+            confusion, of_confusion={}, of_samples={"roc_auc": areas}, num_resamples=200, seed=trial
         )
         for name, truth in (("roc_auc", true_area), ("accuracy", true_accuracy)):
             lower, upper = statistics.percentile_interval(drawn[name])
@@ -121,3 +124,26 @@ def test_wilson_interval_is_the_textbook_formula(count, total):
 
 def test_nothing_has_no_proportion():
     assert statistics.wilson_interval(0, 0) is None
+
+
+def test_mcnemar_is_that_of_statsmodels():
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    for first, second in [
+        (0, 0),
+        (0, 7),
+        (5, 19),
+        (12, 12),
+        (13, 12),
+        (40, 40),
+        (3, 60),
+        (200, 170),
+    ]:
+        table = np.array([[0, first], [second, 0]])
+        exact = mcnemar(table, exact=True).pvalue
+        assert statistics.mcnemar(first, second) == pytest.approx(exact)
+        if first + second >= 25:
+            # Corrected, a difference of 0 would be one of -1 there.
+            corrected = mcnemar(table, exact=False, correction=first != second).pvalue
+            found = statistics.mcnemar(first, second, exact_below=25)
+            assert found == pytest.approx(corrected)
