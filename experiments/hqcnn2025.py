@@ -112,9 +112,9 @@ def _supports(name: str) -> str:
     negatives, positives = (row.support for row in THESIS[name].classes)
     labels = " and ".join(map(str, POSITIVE_LABELS[name]))
     return (
-        f"{_DATASETS[name]}: the supports of the published table, {negatives:,} and {positives:,}, "
-        "equal sums of the official test counts; they fix that class 1 is made of the labels "
-        f"{labels}. Its figures have two digits."
+        f"{_DATASETS[name]}: the supports of the published table, {formatting.count(negatives)} "
+        f"and {formatting.count(positives)}, equal sums of the official test counts; they fix that "
+        f"class 1 is made of the labels {labels}. Its figures have two digits."
     )
 
 
@@ -323,7 +323,7 @@ def _pairs(ours: Sequence[float], theirs: Sequence[float] | None) -> Iterator[st
     """Yield each of our figures in per cent, followed by the published one (two digits)."""
     for position, value in enumerate(ours):
         yield formatting.percent(value)
-        yield formatting.UNDEFINED if theirs is None else f"{100 * theirs[position]:.0f}"
+        yield formatting.percent(None if theirs is None else theirs[position], 0)
 
 
 def _curves(arm: Arm, run: FinishedRun) -> tuple[tuple[str, Figure], ...]:

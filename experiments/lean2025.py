@@ -166,8 +166,8 @@ def _table(runs: Runs, request: Request) -> Table:
                 mean_and_deviation(over_seeds(run, "accuracy")),
                 *(formatting.percent(macro[metric]) for metric in ("precision", "recall", "f1")),
                 formatting.percent(theirs and theirs.precision),
-                f"{run.metrics['parameters']['total'] / 1e6:.2f} M",
-                f"{theirs.millions:.2f} M" if theirs else formatting.UNDEFINED,
+                _millions(run.metrics["parameters"]["total"] / 1e6),
+                _millions(theirs.millions) if theirs else formatting.UNDEFINED,
                 formatting.duration(run.metrics["time"]["train_s"]),
                 formatting.duration(theirs and theirs.seconds),
                 formatting.duration(run.metrics["time"]["epoch_s"]),
@@ -184,3 +184,7 @@ def _table(runs: Runs, request: Request) -> Table:
         note="Precision, recall and F1: unweighted means over the classes.",
         links=tuple(links),
     )  # fmt: skip
+
+
+def _millions(value: float) -> str:
+    return f"{formatting.fixed(value, 2)} M"

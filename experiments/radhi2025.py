@@ -137,9 +137,9 @@ def readings() -> tuple[str, ...]:
         "Readings where the paper is silent: "
         f"{describe_augmentation(training.augmentation)} (it gives no strengths of the colour "
         f"jitter); a classifier of widths {widths} and then the classes; learning rates times "
-        f"{training.schedule.factor:g} after {training.schedule.patience} epochs without a lower "
-        f"validation loss; weight decay {training.weight_decay:g}, on matrices and kernels and "
-        "never on the circuit.",
+        f"{formatting.short(training.schedule.factor)} after {training.schedule.patience} epochs "
+        f"without a lower validation loss; weight decay {formatting.short(training.weight_decay)}, "
+        "on matrices and kernels and never on the circuit.",
         "The circuit follows the paper's Algorithm 1: H on all 6 qubits; RY(feature) on qubits 0 "
         "to 3, the first 4 of the processor's 8 features, the other 4 dropped; then 4 layers, each "
         "of RY on every qubit followed by CNOTs, on (0,1), (2,3), (4,5) in even layers and on "

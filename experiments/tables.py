@@ -26,10 +26,8 @@ def over_seeds(run: FinishedRun, metric: str, split: str = "test") -> np.ndarray
 
 def mean_and_deviation(values: np.ndarray) -> str:
     """Write fractions in per cent: `97.43 ± 0.18`, without ± for a single seed."""
-    if np.isnan(values).any():
-        return formatting.UNDEFINED
-    text = formatting.percent(float(np.mean(values)))
-    return text if len(values) < 2 else f"{text} ± {100 * np.std(values, ddof=1):.2f}"
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return formatting.with_deviation(float(np.mean(values)), deviation)
 
 
 def results_table(arms: Sequence[Arm], runs: Runs, request: Request) -> Table:
@@ -116,8 +114,7 @@ def _ours_and_difference(
         return formatting.UNDEFINED, "synthetic cells"
     values = over_seeds(run, metric, split)
     if reason is None:
-        undefined = bool(np.isnan(values).any())
-        reason = formatting.points(None if undefined else float(values.mean()) - theirs)
+        reason = formatting.points(float(values.mean()) - theirs)
     return mean_and_deviation(values), reason
 
 
@@ -128,14 +125,11 @@ def differences_table(arms: Sequence[Arm], runs: Runs, reference: str, metric: s
     rows = []
     for arm in names:
         values = over_seeds(runs.finished[arm.name], metric) - base
-        bounds = statistics.t_interval(values)
         rows.append(
             (
                 arm.label,
                 formatting.points(float(values.mean())),
-                formatting.UNDEFINED
-                if bounds is None
-                else f"{formatting.points(bounds[0])} to {formatting.points(bounds[1])}",
+                formatting.points_interval(statistics.t_interval(values)),
                 str(len(values)),
             )
         )

@@ -105,9 +105,11 @@ def readings(results: Mapping[str, Any]) -> tuple[str, ...]:
 def _retained(results: Mapping[str, Any]) -> str:
     parts = []
     for size, values in results["retained_variance"].items():
-        low, high = 100 * min(values), 100 * max(values)
-        spread = "" if len(values) == 1 else f" ({low:.1f} to {high:.1f})"
-        parts.append(f"{100 * np.mean(values):.1f} %{spread} at {size} per class")
+        low, mean, high = (
+            formatting.percent(float(of(values)), 1) for of in (np.min, np.mean, np.max)
+        )
+        spread = "" if len(values) == 1 else f" ({low} to {high})"
+        parts.append(f"{mean} %{spread} at {size} per class")
     return ", ".join(parts)
 
 
@@ -207,7 +209,7 @@ def _published_table(results: Mapping[str, Any], size: int) -> Table:
                 formatting.percent(float(accuracy.mean())),
                 _interval(accuracy),
                 formatting.percent(theirs and theirs.accuracy),
-                _count(cell["parameters"]),
+                formatting.count(cell["parameters"]),
                 formatting.duration(cell["train_seconds"] / seeds),
                 formatting.duration(cell["compile_seconds"]),
                 formatting.duration(theirs and theirs.train_seconds),
@@ -237,7 +239,7 @@ def _claims_table(results: Mapping[str, Any], size: int) -> Table:
         if {arm, "cnn"} <= set(known):
             cnn = _accuracies(_cells(results, "cnn")[size])
             ours = _difference(cnn - _accuracies(_cells(results, arm)[size]))
-        rows.append((f"{LABELS[arm]}: points below the CNN", f"{100 * below:.1f}", ours))
+        rows.append((f"{LABELS[arm]}: points below the CNN", formatting.percent(below, 1), ours))
     for arm, published in (("vqc_cobyla", "50"), ("cnn", str(PUBLISHED_SIZE))):
         ours = str(_enough(results, arm)) if arm in known else formatting.UNDEFINED
         rows.append((f"{LABELS[arm]}: images per class that are enough", published, ours))
@@ -257,10 +259,6 @@ def _enough(results: Mapping[str, Any], arm: str) -> int:
     sizes = sorted(means, reverse=True)
     reached = itertools.takewhile(lambda s: means[s] >= means[sizes[0]] - _WITHIN, sizes)
     return list(reached)[-1]
-
-
-def _count(value: int | None) -> str:
-    return formatting.UNDEFINED if value is None else formatting.count(value)
 
 
 _PAIRS = (
@@ -299,10 +297,10 @@ def _comparisons(results: Mapping[str, Any]) -> tuple[Section, ...]:
 
 
 def _difference(values: np.ndarray) -> str:
-    bounds, mean = t_interval(values), formatting.points(float(values.mean()))
+    bounds, mean = t_interval(values), float(values.mean())
     if bounds is None:
-        return mean
-    return f"{mean} ({formatting.points(bounds[0])} to {formatting.points(bounds[1])})"
+        return formatting.points(mean)
+    return formatting.points_with_interval(mean, bounds)
 
 
 def _curve(results: Mapping[str, Any]) -> Figure:
@@ -350,7 +348,10 @@ def _losses_section(results: Mapping[str, Any], size: int) -> tuple[Section, ...
         f"Mean squared error of ⟨Z⟩ on the training images, {size} per class: mean over seeds, "
         "band from smallest to largest. The dotted line is a circuit whose output is always 0."
     )
-    final = "; ".join(f"{LABELS[arm]} {curve[:, -1].mean():.3f}" for arm, curve in curves.items())
+    final = "; ".join(
+        f"{LABELS[arm]} {formatting.fixed(float(curve[:, -1].mean()), 3)}"
+        for arm, curve in curves.items()
+    )
     text = (
         f"Training loss at the end, mean over seeds: {final}. Where it stays near 1 whatever the "
         "optimiser, the optimiser is not what limits the circuit."
@@ -374,7 +375,8 @@ def _data(results: Mapping[str, Any]) -> str:
     counts: Sequence[int] = dataset["class_counts"]
     equal = dataset["test_images_equal_to_training_images"]
     parts = [
-        f"At hand: {counts[0]:,} {dataset['class_names'][0]}, {counts[1]:,} "
+        f"At hand: {formatting.count(counts[0])} {dataset['class_names'][0]}, "
+        f"{formatting.count(counts[1])} "
         f"{dataset['class_names'][1]}.",
         "Test images that equal a training image byte for byte, over all seeds: "
         + ", ".join(f"{count} at {size} per class" for size, count in equal.items())

@@ -151,7 +151,7 @@ def heat_maps(results: AblationResults) -> Figure:
     )
     panels = figure.subplots(1, pictures, squeeze=False)[0]
     means = 100 * np.asarray([[arm.summary.mean for arm in row] for row in grid], np.float64)
-    texts = [[f"{value:.1f}" for value in row] for row in means]
+    texts = [[formatting.percent(arm.summary.mean, 1) for arm in row] for row in grid]
     _picture(results, panels[0], means, texts, "viridis", None)
     panels[0].set_title(f"mean (%)\n{_spread(results)}", fontsize=10)
     if pictures == 2:
@@ -226,7 +226,7 @@ def _spread(results: AblationResults) -> str:
     known = [value for value in deviations if value is not None and math.isfinite(value)]
     if not known:
         return "one seed"
-    return f"standard deviation over seeds {100 * min(known):.2f}–{100 * max(known):.2f}"
+    return f"standard deviation over seeds {formatting.interval((min(known), max(known)))}"
 
 
 def _difference(results: AblationResults, arm: ArmResult) -> float:
@@ -239,8 +239,7 @@ def _difference_text(results: AblationResults, arm: ArmResult) -> str:
     if comparison is None:
         return "ref." if arm.name in results.reference.values() else ""
     star = "*" if is_significant(comparison, level=results.level) else ""
-    known = comparison.mean if math.isfinite(comparison.mean) else None
-    return formatting.points(known) + star
+    return formatting.points(comparison.mean) + star
 
 
 def _picture(

@@ -11,7 +11,7 @@ from jaxtyping import Int
 from hqnn_jax.ablation.results import ArmResult
 from hqnn_jax.evaluation.comparison import Comparison, adjust, compare
 from hqnn_jax.evaluation.metrics import METRICS
-from hqnn_jax.evaluation.verdict import overall, verdict
+from hqnn_jax.reporting.verdict import overall, verdict
 
 
 class ComparedArm(NamedTuple):

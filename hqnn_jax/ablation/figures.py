@@ -23,9 +23,7 @@ from hqnn_jax.ablation.tables import (
     compared_arms,
     level_label,
     metric_label,
-    p_value,
     reference_label,
-    signed_interval,
 )
 from hqnn_jax.evaluation.comparison import Comparison, is_significant
 from hqnn_jax.evaluation.metrics import METRICS
@@ -225,11 +223,8 @@ def _difference(axes: Axes, row: int, comparison: Comparison, level: float) -> N
 def _difference_text(comparison: Comparison) -> str:
     if not math.isfinite(comparison.mean):
         return "undefined"
-    adjusted = p_value(comparison.adjusted)
-    return (
-        f"{formatting.points(comparison.mean)} ({signed_interval(comparison.t_interval)}), "
-        f"p {adjusted if adjusted.startswith('<') else f'= {adjusted}'}"
-    )
+    difference = formatting.points_with_interval(comparison.mean, comparison.t_interval)
+    return f"{difference}, {formatting.p_equals(comparison.adjusted)}"
 
 
 def _row_texts(axes: Axes, texts: Sequence[str]) -> None:
@@ -240,7 +235,7 @@ def _row_texts(axes: Axes, texts: Sequence[str]) -> None:
 
 
 def _forest_legend(figure: Figure, results: AblationResults) -> None:
-    alpha = f"{1 - results.level:.2g}"
+    alpha = formatting.short(1 - results.level, 2)
     open_circle: dict[str, Any] = {"marker": "o", "markerfacecolor": "white"}
     figure.legend(
         handles=[

@@ -18,7 +18,7 @@ from hqnn_jax.errors import RunFolderError
 from hqnn_jax.evaluation.metrics import METRICS
 from hqnn_jax.evaluation.sign_flips import EXACT_UP_TO, NUM_FLIPS
 from hqnn_jax.files import write_arrays, write_atomically
-from hqnn_jax.reporting import formatting, plots
+from hqnn_jax.reporting import exports, formatting, plots
 from hqnn_jax.reporting.document import Document, Section, write_document
 from hqnn_jax.text import plural
 
@@ -55,8 +55,8 @@ def write_reports(results: AblationResults, folder: Path) -> Path:
     columns = list(dict.fromkeys(column for record in arms for column in record))
     study = json.dumps(describe(results), ensure_ascii=False, allow_nan=False)
     texts = {
-        "arms.csv": tables.to_csv(columns, arms),
-        "comparisons.csv": tables.to_csv(tables.COMPARISON_COLUMNS, comparisons),
+        "arms.csv": exports.to_csv(columns, arms),
+        "comparisons.csv": exports.to_csv(tables.COMPARISON_COLUMNS, comparisons),
         "arms.tex": tables.arms_latex(results),
         "comparisons.tex": tables.comparisons_latex(results),
         "study.json": study + "\n",
@@ -221,7 +221,7 @@ def _axes(results: AblationResults) -> tuple[Section, ...]:
         if results.comparisons:
             caption += (
                 " Right: paired difference from the reference (ref.); * Holm-adjusted p below "
-                f"{1 - results.level:.2g}."
+                f"{formatting.short(1 - results.level, 2)}."
             )
         found.append(Section("Two axes", figures=((caption, axis_figures.heat_maps(results)),)))
     return tuple(found)
@@ -297,7 +297,7 @@ def _flips(results: AblationResults) -> str:
     seeds = max(len(arm.seeds) for arm in results.arms)
     if seeds <= EXACT_UP_TO:
         return f"all 2^{seeds} choices of signs"
-    return f"{NUM_FLIPS:,} choices of signs drawn at random"
+    return f"{formatting.count(NUM_FLIPS)} choices of signs drawn at random"
 
 
 def _dataset(results: AblationResults) -> Section:

@@ -1,12 +1,9 @@
-"""The tables of an ablation: for a page, with every digit for CSV, and for LaTeX."""
+"""The tables of an ablation: for a page, with every digit as records, and for LaTeX."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,24 +12,23 @@ from hqnn_jax.ablation.results import AblationResults, ArmResult
 from hqnn_jax.evaluation.metrics import METRICS
 from hqnn_jax.reporting import formatting
 from hqnn_jax.reporting.document import Table
-from hqnn_jax.reporting.formatting import UNDEFINED
+from hqnn_jax.reporting.exports import Record, to_latex
+from hqnn_jax.reporting.formatting import defined
+from hqnn_jax.reporting.verdict import inside_a_sentence
 from hqnn_jax.text import one_line
 
 EACH_ITS_OWN = "its reference"
 """What arms are compared with where no few words name their references."""
-Record = Mapping[str, str | int | float | None]
-"""Column -> value; None where there is none."""
 
 
 def metric_label(metric: str) -> str:
     """Return how a metric is called within a sentence: `accuracy`, `macro F1`, `ROC-AUC`."""
-    name = METRICS[metric].label
-    return name if name[:2].isupper() else name[0].lower() + name[1:]
+    return inside_a_sentence(METRICS[metric].label)
 
 
 def level_label(results: AblationResults) -> str:
     """Return the confidence level as text: `95 %`."""
-    return f"{100 * results.level:g} %"
+    return formatting.level(results.level)
 
 
 def reference_label(results: AblationResults) -> str:
@@ -59,11 +55,6 @@ def reference_label(results: AblationResults) -> str:
 def compared_arms(results: AblationResults) -> list[ArmResult]:
     """Return the arms that have a comparison, in order."""
     return [arm for arm in results.arms if arm.name in results.comparisons]
-
-
-def defined(value: float | int | None) -> float | None:
-    """Return a number, None for NaN and infinity."""
-    return None if value is None or not math.isfinite(value) else float(value)
 
 
 def arm_records(results: AblationResults) -> list[Record]:
@@ -132,28 +123,6 @@ def comparison_records(results: AblationResults) -> list[Record]:
     return records
 
 
-def to_csv(columns: Sequence[str], records: Sequence[Record]) -> str:
-    """Write records as CSV with a header; None is an empty cell, floats are exact.
-
-    Text that a spreadsheet would take for a formula is preceded by an apostrophe.
-    """
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(map(_csv_cell, columns))
-    writer.writerows([_csv_cell(record.get(column)) for column in columns] for record in records)
-    return file.getvalue()
-
-
-_FORMULA = re.compile(r"[=+\-@\t\r]")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-
-
-def _csv_cell(value: str | int | float | None) -> str | int | float | None:
-    if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
-        return f"'{value}"
-    return value
-
-
 def arms_table(results: AblationResults) -> Table:
     """Return one row per arm: the compared metric with its interval, size and time."""
     level, metric = level_label(results), metric_label(results.metric)
@@ -163,9 +132,9 @@ def arms_table(results: AblationResults) -> Table:
         rows.append(
             (
                 _arm_label(results, arm),
-                _percent_and_deviation(summary.mean, summary.deviation),
-                _interval(summary.t_interval),
-                _percent_and_deviation(*_mean_and_deviation(arm.validation[results.metric])),
+                formatting.with_deviation(summary.mean, summary.deviation),
+                formatting.interval(summary.t_interval),
+                formatting.with_deviation(*_mean_and_deviation(arm.validation[results.metric])),
                 formatting.count(arm.parameters["total"]),
                 formatting.count(arm.parameters.get("circuit", 0)),
                 formatting.duration(defined(arm.train_seconds)),
@@ -193,8 +162,8 @@ def metrics_table(results: AblationResults) -> Table:
         rows.append(
             (
                 _arm_label(results, arm),
-                *(_percent_and_deviation(*_mean_and_deviation(arm.test[m])) for m in metrics),
-                UNDEFINED if epoch is None else f"{epoch:.1f}",
+                *(formatting.with_deviation(*_mean_and_deviation(arm.test[m])) for m in metrics),
+                formatting.fixed(epoch, 1),
             )
         )
     return Table(
@@ -210,19 +179,20 @@ def comparisons_table(results: AblationResults) -> Table:
     rows = []
     for arm in compared_arms(results):
         comparison = results.comparisons[arm.name]
-        alone = f"{comparison.only_arm_right:,} : {comparison.only_reference_right:,}"
+        counts = (comparison.only_arm_right, comparison.only_reference_right)
+        alone = " : ".join(map(formatting.count, counts))
         rows.append(
             (
                 *_first_cells(results, arm),
-                formatting.points(defined(comparison.mean)),
-                signed_interval(comparison.t_interval),
-                _detectable(comparison.detectable, 2),
-                p_value(comparison.t_test),
-                p_value(comparison.wilcoxon),
-                p_value(comparison.permutation),
-                p_value(comparison.adjusted),
-                _effect_size(comparison.effect_size),
-                f"{p_value(comparison.mcnemar)} ({alone})",
+                formatting.points(comparison.mean),
+                formatting.points_interval(comparison.t_interval),
+                _detectable(comparison.detectable),
+                formatting.p_value(comparison.t_test),
+                formatting.p_value(comparison.wilcoxon),
+                formatting.p_value(comparison.permutation),
+                formatting.p_value(comparison.adjusted),
+                formatting.effect_size(comparison.effect_size),
+                f"{formatting.p_value(comparison.mcnemar)} ({alone})",
             )
         )
     return Table(
@@ -245,12 +215,12 @@ def arms_latex(results: AblationResults) -> str:
     metric = metric_label(results.metric)
     rows = []
     for arm in results.arms:
-        summary, digits = arm.summary, _digits(arm.summary.t_interval)
+        summary, decimals = arm.summary, formatting.decimals_for(arm.summary.t_interval)
         rows.append(
             (
                 arm.label,
-                _percent_and_deviation(summary.mean, summary.deviation, digits),
-                _interval(summary.t_interval, digits),
+                formatting.with_deviation(summary.mean, summary.deviation, decimals),
+                formatting.interval(summary.t_interval, decimals),
                 formatting.count(arm.parameters["total"]),
                 formatting.count(arm.parameters.get("circuit", 0)),
                 formatting.duration(defined(arm.train_seconds)),
@@ -271,17 +241,17 @@ def comparisons_latex(results: AblationResults) -> str:
     rows = []
     for arm in compared_arms(results):
         comparison = results.comparisons[arm.name]
-        digits = _digits(comparison.t_interval)
+        decimals = formatting.decimals_for(comparison.t_interval)
         rows.append(
             (
                 *_first_cells(results, arm),
-                _points(comparison.mean, digits),
-                signed_interval(comparison.t_interval, digits),
-                p_value(comparison.permutation),
-                p_value(comparison.adjusted),
-                _effect_size(comparison.effect_size),
-                p_value(comparison.mcnemar),
-                _detectable(comparison.detectable, digits),
+                formatting.points(comparison.mean, decimals),
+                formatting.points_interval(comparison.t_interval, decimals),
+                formatting.p_value(comparison.permutation),
+                formatting.p_value(comparison.adjusted),
+                formatting.effect_size(comparison.effect_size),
+                formatting.p_value(comparison.mcnemar),
+                _detectable(comparison.detectable, decimals),
             )
         )
     columns = (
@@ -290,52 +260,6 @@ def comparisons_latex(results: AblationResults) -> str:
     )  # fmt: skip
     compared = f"test {metric_label(results.metric)} minus that of {reference_label(results)}"
     return f"% {one_line(compared)}\n" + to_latex(columns, rows)
-
-
-def to_latex(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    r"""Write a tabular that needs `\usepackage{booktabs}`; text is escaped."""
-
-    def line(cells: Sequence[str]) -> str:
-        return " & ".join(map(escape_latex, cells)) + r" \\"
-
-    return "\n".join(
-        (
-            rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
-            r"\toprule", line(columns), r"\midrule", *map(line, rows), r"\bottomrule",
-            r"\end{tabular}", "",
-        )
-    )  # fmt: skip
-
-
-_LATEX: Mapping[int, str] = str.maketrans({
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    # At the start of a row a bracket would be read as the length of the row break before it.
-    "[": "{[}", "]": "{]}",
-    "−": "$-$", "±": r"$\pm$", "×": r"$\times$", "≤": r"$\leq$", "≥": r"$\geq$", "π": r"$\pi$",
-    "∞": r"$\infty$", "–": "--", "—": "---", "…": r"\ldots{}", "’": "'", "‘": "`", "“": "``",
-    "”": "''",
-})  # fmt: skip
-
-
-def escape_latex(text: str) -> str:
-    """Write text so that LaTeX prints it as it is, on one line."""
-    return one_line(text).translate(_LATEX)
-
-
-def p_value(value: float | int) -> str:
-    """Write a p-value with three decimals: `0.031`, `<0.001`, and `—` for NaN."""
-    if defined(value) is None:
-        return UNDEFINED
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def signed_interval(bounds: tuple[float, float] | None, digits: int = 2) -> str:
-    """Write an interval of differences in points: `−0.10 to +0.61`."""
-    if bounds is None or None in map(defined, bounds):
-        return UNDEFINED
-    return " to ".join(_points(bound, digits) for bound in bounds)
 
 
 def _arm_label(results: AblationResults, arm: ArmResult) -> str:
@@ -366,45 +290,5 @@ def _mean_and_deviation(values: Sequence[float | int]) -> tuple[float | None, fl
     return defined(mean), defined(float(array.std(ddof=1))) if len(array) > 1 else None
 
 
-def _digits(bounds: tuple[float, float] | None) -> int:
-    """Return the decimals (of per cent) that show two digits of half an interval's width."""
-    half = math.nan if bounds is None else 50 * (bounds[1] - bounds[0])
-    if not math.isfinite(half) or half <= 0:
-        return 2
-    return min(max(1 - math.floor(math.log10(half)), 0), 4)
-
-
-def _written(value: float | None, write: Callable[[float], str]) -> str:
-    number = defined(value)
-    return UNDEFINED if number is None else write(number)
-
-
-def _fixed(value: float | None, digits: int) -> str:
-    return _written(value, lambda number: f"{100 * number:.{digits}f}")
-
-
-def _detectable(value: float, digits: int) -> str:
-    return "∞" if math.isinf(value) else _fixed(value, digits)
-
-
-def _points(value: float | None, digits: int) -> str:
-    def write(number: float) -> str:
-        text = f"{100 * number:+.{digits}f}"
-        return text[1:] if not float(text) else text.replace("-", "−")
-
-    return _written(value, write)
-
-
-def _effect_size(value: float | None) -> str:
-    return _written(value, lambda number: f"{number:+.2f}".replace("-", "−"))
-
-
-def _percent_and_deviation(mean: float | None, deviation: float | None, digits: int = 2) -> str:
-    text = _fixed(mean, digits)
-    return text if defined(deviation) is None else f"{text} ± {_fixed(deviation, digits)}"
-
-
-def _interval(bounds: tuple[float, float] | None, digits: int = 2) -> str:
-    if bounds is None or None in map(defined, bounds):
-        return UNDEFINED
-    return "–".join(_fixed(bound, digits) for bound in bounds)
+def _detectable(value: float, decimals: int = 2) -> str:
+    return "∞" if math.isinf(value) else formatting.percent(value, decimals)

@@ -18,6 +18,7 @@ from hqnn_jax.hardware_evaluation.results import (
     accuracy_difference,
 )
 from hqnn_jax.hardware_evaluation.tables import Record
+from hqnn_jax.reporting import formatting
 from hqnn_jax.reporting.document import Section
 from hqnn_jax.text import plural
 
@@ -59,35 +60,35 @@ def _pairs(model: ModelResult, shown: Record, *kinds: ArmKind) -> list[tuple[Arm
 
 def _sentence(results: HardwareResults, model: ModelResult, arm: ArmResult, entry: Record) -> str:
     """Say how the raw arm compares with the exact one, and what may be concluded."""
-    images, split = len(results.labels), results.dataset["split"]
+    images, split, decimals = len(results.labels), results.dataset["split"], results.decimals
     kind = "synthetic " if results.dataset["synthetic"] else ""
     found, same = entry["against_exact"], entry["agreement"]
     start = (
-        f"the trained circuit of {model.name} gets {tables.percent(entry['accuracy'], images)} % "
-        f"(95 % interval {tables.percent_interval(entry['intervals']['accuracy'], images)}) of "
-        f"{images:,} {kind}{split} images right"
+        f"the trained circuit of {model.name} gets "
+        f"{formatting.percent(entry['accuracy'], decimals)} % (95 % interval "
+        f"{formatting.interval(entry['intervals']['accuracy'], decimals)}) of "
+        f"{formatting.count(images)} {kind}{split} images right"
     )
     if found is None or same is None:
         return f"{start}; there is no exact arm to compare it with."
     exact = float(np.mean(model.reference.predicted == results.labels))
     return (
-        f"{start}, exact simulation {tables.percent(exact, images)} %: difference "
-        f"{_difference(found, images)}; {tables.percent(same['share'], images)} % "
-        f"({tables.percent_interval(same['interval'], images)}) of the predictions agree. "
+        f"{start}, exact simulation {formatting.percent(exact, decimals)} %: difference "
+        f"{_difference(found, decimals)}; {formatting.percent(same['share'], decimals)} % "
+        f"({formatting.interval(same['interval'], decimals)}) of the predictions agree. "
         f"{_conclusion(found)}"
     )
 
 
-def _with_interval(entry: Record, images: int) -> str:
-    bounds = tables.percent_interval(entry["intervals"]["accuracy"], images)
-    return f"{tables.percent(entry['accuracy'], images)} % ({bounds})"
+def _with_interval(entry: Record, decimals: int) -> str:
+    bounds = formatting.interval(entry["intervals"]["accuracy"], decimals)
+    return f"{formatting.percent(entry['accuracy'], decimals)} % ({bounds})"
 
 
-def _difference(found: Record, images: int) -> str:
-    bounds = tables.points_interval(found["interval"], images)
-    p = tables.p_value(found["p_value"])
-    p = f"p {p}" if p.startswith("<") else f"p = {p}"
-    return f"{tables.points(found['difference'], images)} points ({bounds}; McNemar {p})"
+def _difference(found: Record, decimals: int) -> str:
+    bounds = formatting.points_interval(found["interval"], decimals)
+    p = formatting.p_equals(found["p_value"])
+    return f"{formatting.points(found['difference'], decimals)} points ({bounds}; McNemar {p})"
 
 
 def _conclusion(found: Record) -> str:
@@ -102,10 +103,12 @@ def _conclusion(found: Record) -> str:
     return f"Its accuracy is {direction} by more than chance explains."
 
 
-def _short(entry: Record, images: int) -> str:
+def _short(entry: Record, decimals: int) -> str:
     found = entry["against_exact"]
-    text = f"accuracy {_with_interval(entry, images)}"
-    return text if found is None else f"{text}, difference from exact {_difference(found, images)}"
+    text = f"accuracy {_with_interval(entry, decimals)}"
+    return (
+        text if found is None else f"{text}, difference from exact {_difference(found, decimals)}"
+    )
 
 
 def _without_backend_arm(results: HardwareResults, model: ModelResult, shown: Record) -> str:
@@ -113,18 +116,18 @@ def _without_backend_arm(results: HardwareResults, model: ModelResult, shown: Re
     what = "stored predictions" if model.reference.kind == "stored" else "exact simulation"
     return (
         f"There is no unmitigated evaluation of {model.name} on {results.backend} here. Its "
-        f"{what} reaches an accuracy of {_with_interval(first, len(results.labels))}."
+        f"{what} reaches an accuracy of {_with_interval(first, results.decimals)}."
     )
 
 
 def _mitigated(results: HardwareResults, model: ModelResult, shown: Record) -> str:
     """Say what every mitigated arm of a model gave, or from where to where they all go."""
-    pairs, images = _pairs(model, shown, "mitigated"), len(results.labels)
+    pairs, decimals = _pairs(model, shown, "mitigated"), results.decimals
     if len(pairs) <= _MOST_SENTENCES:
-        told = [f"{tables.arm_name(arm)}: {_short(entry, images)}" for arm, entry in pairs]
+        told = [f"{tables.arm_name(arm)}: {_short(entry, decimals)}" for arm, entry in pairs]
         return f"With mitigation — {'; '.join(told)}." if told else ""
     accuracies = [entry["accuracy"] for _, entry in pairs]
-    low, high = (tables.percent(bound(accuracies), images) for bound in (min, max))
+    low, high = (formatting.percent(bound(accuracies), decimals) for bound in (min, max))
     return (
         f"The {len(pairs)} mitigated arms reach accuracies from {low} to {high} %. Of several arms "
         "one is highest by chance alone; each stands in the table."
@@ -134,7 +137,7 @@ def _mitigated(results: HardwareResults, model: ModelResult, shown: Record) -> s
 def _steps(results: HardwareResults, model: ModelResult, shown: Record) -> str:
     """Say what shots alone and our model of the noise would have given."""
     told = [
-        f"{_STEPS[arm.kind]} {_with_interval(entry, len(results.labels))}"
+        f"{_STEPS[arm.kind]} {_with_interval(entry, results.decimals)}"
         for arm, entry in _pairs(model, shown, "shots", "noise_model")
     ]
     return f"Accuracy expected beforehand: {'; '.join(told)}." if told else ""
@@ -152,32 +155,36 @@ def _distortion(model: ModelResult, raw: Sequence[tuple[ArmResult, Record]]) -> 
     if not raw or not raw[0][1]["outputs"] or raw[0][0].values is None or exact is None:
         return ""
     outputs = raw[0][1]["outputs"]
-    rmse, expected = (np.mean([o[key] for o in outputs]) for key in ("rmse", "standard_error"))
+    rmse, expected = (
+        formatting.fixed(float(np.mean([output[key] for output in outputs])), 4)
+        for key in ("rmse", "standard_error")
+    )
     line = fitted_line(raw[0][0].values, exact)
     slope = "" if line is None else (
-        f" They follow the exact ones with a slope of {line.slope:.2f} (1 is undamped)."
+        f" They follow the exact ones with a slope of {formatting.fixed(line.slope, 2)} "
+        "(1 is undamped)."
     )  # fmt: skip
     return (
-        f"Without mitigation the circuit’s outputs are off by {rmse:.4f} (RMSE, mean over "
-        f"{plural(len(outputs), 'output')}), where shots alone explain {expected:.4f}.{slope}"
+        f"Without mitigation the circuit’s outputs are off by {rmse} (RMSE, mean over "
+        f"{plural(len(outputs), 'output')}), where shots alone explain {expected}.{slope}"
     )
 
 
 def _other_models(results: HardwareResults, record: Record) -> list[str]:
     """Say what each further model gave on the backend, or as it was trained."""
-    images, told = len(results.labels), []
+    decimals, told = results.decimals, []
     for model, shown in zip(results.models[1:], record["models"][1:], strict=True):
         for arm, entry in _pairs(model, shown, "backend", "stored"):
             how = (
                 "without mitigation" if arm.kind == "backend" else "as trained, not on the backend"
             )
-            told.append(f"{model.name}, {how}: {_short(entry, images)}.")
+            told.append(f"{model.name}, {how}: {_short(entry, decimals)}.")
     return told
 
 
 def fine_tuning_effects(results: HardwareResults) -> tuple[str, ...]:
     """Say for each fine-tuned model what it gains on the backend over the weights before."""
-    images, told = len(results.labels), []
+    decimals, told = results.decimals, []
     raw = {
         model.name: arm for model in results.models for arm in model.arms if arm.kind == "backend"
     }
@@ -189,15 +196,14 @@ def fine_tuning_effects(results: HardwareResults) -> tuple[str, ...]:
         if found is not None:
             told.append(
                 f"{name}, against the weights before, both on the backend without mitigation: "
-                f"{_difference(found, images)}."
+                f"{_difference(found, decimals)}."
             )
     return tuple(told)
 
 
 def _baseline(results: HardwareResults) -> str:
     counts = np.bincount(results.labels, minlength=len(results.class_names))
-    images = len(results.labels)
-    share = tables.percent(float(counts.max() / images), images)
+    share = formatting.percent(float(counts.max() / len(results.labels)), results.decimals)
     name = results.class_names[int(counts.argmax())]
     return f"Answering “{name}” every time would be right for {share} % of these images."
 

@@ -22,11 +22,9 @@ from hqnn_jax.hardware_evaluation.results import ArmResult, HardwareResults, Mod
 from hqnn_jax.hardware_evaluation.tables import (
     Record,
     arm_name,
-    percent,
-    percent_interval,
     shown_outputs,
 )
-from hqnn_jax.reporting import plots
+from hqnn_jax.reporting import formatting, plots
 from hqnn_jax.reporting.plots import (
     BLACK,
     BLUE,
@@ -74,9 +72,9 @@ def accuracy_by_arm(results: HardwareResults, record: Record) -> Figure:
 
     A dotted line goes down from the exact accuracy of each model.
     """
-    images, several = len(results.labels), len(results.models) > 1
+    several = len(results.models) > 1
     num_rows = sum(len(model.arms) + several for model in results.models)
-    title = f"Accuracy of {images:,} {results.dataset['split']} images"
+    title = f"Accuracy of {formatting.count(len(results.labels))} {results.dataset['split']} images"
     synthetic = bool(results.dataset["synthetic"])
     figure = titled_figure(10.0, 1.3 + 0.36 * num_rows, title, synthetic)
     axes = figure.subplots()
@@ -93,7 +91,7 @@ def accuracy_by_arm(results: HardwareResults, record: Record) -> Figure:
         if len(model.arms) > 1:
             axes.plot([exact] * 2, [row, row + len(model.arms) - 1], ":", color="0.5", zorder=1)
         for arm, style, entry in zip(model.arms, _styles(model), shown["arms"], strict=True):
-            _accuracy_row(axes, row, entry, style, images)
+            _accuracy_row(axes, row, entry, style, results.decimals)
             labels.append(short_label(arm_name(arm), _LABEL_LENGTH))
             row += 1
     plain_axes(axes, "accuracy (%)", "")
@@ -104,7 +102,7 @@ def accuracy_by_arm(results: HardwareResults, record: Record) -> Figure:
     return figure
 
 
-def _accuracy_row(axes: Axes, row: int, entry: Record, style: _Style, images: int) -> None:
+def _accuracy_row(axes: Axes, row: int, entry: Record, style: _Style, decimals: int) -> None:
     accuracy, bounds = entry["accuracy"], entry["intervals"]["accuracy"]
     if bounds is not None:
         ends = [100 * bound for bound in bounds]
@@ -113,7 +111,7 @@ def _accuracy_row(axes: Axes, row: int, entry: Record, style: _Style, images: in
         100 * accuracy, row, style.marker, color=style.color, markerfacecolor=style.face,
         markersize=7, zorder=3,
     )  # fmt: skip
-    text = f"{percent(accuracy, images)} ({percent_interval(bounds, images)})"
+    text = formatting.with_interval(accuracy, bounds, decimals)
     place = axes.get_yaxis_transform()
     axes.text(1.02, row, text, transform=place, va="center", fontsize=9)
 
@@ -235,7 +233,7 @@ def _dots_and_line(
         return "no line: one exact value"
     ends = [line.slope * x + line.offset for x in limits]
     axes.plot(limits, ends, "--", color=BLACK, linewidth=1.3)
-    return f"slope {line.slope:.3f}"
+    return f"slope {formatting.fixed(line.slope, 3)}"
 
 
 def fitted_line(

@@ -12,6 +12,7 @@ from hqnn_jax.hardware_evaluation import figures, tables
 from hqnn_jax.hardware_evaluation.answer import answer, date_of, fine_tuning_effects
 from hqnn_jax.hardware_evaluation.results import ArmKind, ArmResult, HardwareResults, ModelResult
 from hqnn_jax.hardware_evaluation.tables import Record
+from hqnn_jax.reporting import formatting
 from hqnn_jax.reporting.document import Document, Section, Table, write_document
 from hqnn_jax.text import plural
 
@@ -61,10 +62,11 @@ def _images(results: HardwareResults) -> str:
     kind = "synthetic " if results.dataset["synthetic"] else ""
     split = results.dataset["split"]
     if chosen == available:
-        return f"all {chosen:,} {kind}{split} images"
+        return f"all {formatting.count(chosen)} {kind}{split} images"
     settings = results.settings["images"]
     how = "stratified by class" if settings["stratified"] else "drawn at random"
-    return f"{chosen:,} of {available:,} {kind}{split} images ({how}, seed {settings['seed']})"
+    counts = f"{formatting.count(chosen)} of {formatting.count(available)}"
+    return f"{counts} {kind}{split} images ({how}, seed {settings['seed']})"
 
 
 def _accuracy(results: HardwareResults, record: Record) -> Section:
@@ -72,7 +74,8 @@ def _accuracy(results: HardwareResults, record: Record) -> Section:
     described = [f"{model.name}: {model.description}." for model in results.models]
     checks = [
         f"{model['name']}: probabilities from exact values differ by at most "
-        f"{model['difference_from_run']:.1g} from those its training run had stored."
+        f"{formatting.short(model['difference_from_run'], 1)} from those its training run had "
+        "stored."
         for model in record["models"]
         if model.get("difference_from_run") is not None
     ]
@@ -169,7 +172,7 @@ def _slopes(model: ModelResult) -> str:
     """Write the fitted slope of every arm, for those who cannot see the figure."""
     exact = model.reference.values
     told = [
-        f"{tables.arm_name(arm)} {line.slope:.3f}"
+        f"{tables.arm_name(arm)} {formatting.fixed(line.slope, 3)}"
         for arm in model.arms[1:]
         if exact is not None and arm.values is not None
         if (line := figures.fitted_line(arm.values, exact)) is not None

@@ -1,4 +1,4 @@
-"""The tables of an evaluation on a backend, and how its numbers and arms are written."""
+"""The tables of an evaluation on a backend, and how its arms are called."""
 
 from __future__ import annotations
 
@@ -24,44 +24,11 @@ _ARM_NAMES = {
     "backend": "backend, unmitigated",
     "stored": "stored predictions",
 }
-# From here on a single image is less than 0.1 points.
-_IMAGES_FOR_TWO_DECIMALS = 1000
 
 
 def arm_name(arm: ArmResult) -> str:
     """Return how an arm is called on the page: `noise model`, `readout + twirling`."""
     return _ARM_NAMES.get(arm.kind) or arm.label.replace("+", " + ").replace("_", " ")
-
-
-def percent(share: float, images: int) -> str:
-    """Write a share of the images in per cent without the sign: `92.6`."""
-    return f"{100 * share:.{_decimals(images)}f}"
-
-
-def percent_interval(bounds: Sequence[float] | None, images: int) -> str:
-    """Write an interval of shares in per cent: `88.7–95.3`."""
-    return UNDEFINED if bounds is None else "–".join(percent(bound, images) for bound in bounds)
-
-
-def points(difference: float, images: int) -> str:
-    """Write a difference of shares in percentage points with its sign: `−1.2`."""
-    return signed(100 * difference, _decimals(images))
-
-
-def points_interval(bounds: Sequence[float] | None, images: int) -> str:
-    """Write an interval of differences in percentage points: `−3.1 to +0.8`."""
-    return UNDEFINED if bounds is None else " to ".join(points(bound, images) for bound in bounds)
-
-
-def signed(value: float, decimals: int) -> str:
-    """Write a number with its sign, and zero without one: `−0.012`, `+0.3`, `0.0`."""
-    text = f"{value:+.{decimals}f}"
-    return text[1:] if not float(text) else text.replace("-", "−")
-
-
-def p_value(value: float) -> str:
-    """Write a p-value with three decimals: `0.031`, `<0.001`."""
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def shown_outputs(arms: Sequence[Record]) -> list[int]:
@@ -81,7 +48,7 @@ def shown_outputs(arms: Sequence[Record]) -> list[int]:
 
 def accuracy_table(results: HardwareResults, record: Record) -> Table:
     """Return one row per model and arm: scores, and the comparison with the exact arm."""
-    images = len(results.labels)
+    decimals = results.decimals
     return Table(
         (
             _first_column(results),
@@ -92,7 +59,7 @@ def accuracy_table(results: HardwareResults, record: Record) -> Table:
             "Agreement with exact (%)",
         ),
         tuple(
-            (name, *_scores(entry, images), *_against_exact(entry, images))
+            (name, *_scores(entry, decimals), *_against_exact(entry, decimals))
             for name, entry in _rows(results, record)
         ),
         note="In brackets: 95 % intervals (Wilson’s for accuracy and agreement, the bootstrap for "
@@ -127,39 +94,37 @@ def _rows(results: HardwareResults, record: Record) -> list[tuple[str, Record]]:
     ]
 
 
-def _scores(entry: Record, images: int) -> tuple[str, ...]:
+def _scores(entry: Record, decimals: int) -> tuple[str, ...]:
     intervals = entry["intervals"]
     return tuple(
-        f"{percent(entry[metric], images)} ({percent_interval(intervals[metric], images)})"
+        formatting.with_interval(entry[metric], intervals[metric], decimals)
         for metric in ("accuracy", "macro_f1")
     )
 
 
-def _against_exact(entry: Record, images: int) -> tuple[str, str, str]:
+def _against_exact(entry: Record, decimals: int) -> tuple[str, str, str]:
     found, same = entry["against_exact"], entry["agreement"]
     if found is None or same is None:
         return UNDEFINED, UNDEFINED, UNDEFINED
-    bounds = points_interval(found["interval"], images)
-    only = f"{found['only_arm']:,} : {found['only_reference']:,}"
-    shared = percent_interval(same["interval"], images)
+    only = " : ".join(formatting.count(found[key]) for key in ("only_arm", "only_reference"))
     return (
-        f"{points(found['difference'], images)} ({bounds})",
-        f"{p_value(found['p_value'])} ({only})",
-        f"{percent(same['share'], images)} ({shared})",
+        formatting.points_with_interval(found["difference"], found["interval"], decimals),
+        f"{formatting.p_value(found['p_value'])} ({only})",
+        formatting.with_interval(same["share"], same["interval"], decimals),
     )
 
 
 def _effort(entry: Record) -> tuple[str, ...]:
     outputs, shots = entry["outputs"], entry.get("shots")
     errors = tuple(
-        f"{np.mean([output[key] for output in outputs]):.4f}"
+        formatting.fixed(float(np.mean([output[key] for output in outputs])), 4)
         if outputs and (shots or key == "rmse")
         else UNDEFINED
         for key in ("rmse", "standard_error")
     )
     return (
         *errors,
-        formatting.count(shots) if shots else UNDEFINED,
+        formatting.count(shots or None),
         formatting.duration(entry.get("seconds")),
     )
 
@@ -208,9 +173,7 @@ _ERROR_NOTES = {
 
 
 def _error(value: float | None, key: str) -> str:
-    if value is None:
-        return UNDEFINED
-    return signed(value, 4) if key == "bias" else f"{value:.4f}"
+    return (formatting.signed if key == "bias" else formatting.fixed)(value, 4)
 
 
 def compiled_table(models: Sequence[Record]) -> Table | None:
@@ -236,9 +199,9 @@ def _compiled(compiled: Record) -> dict[str, str]:
         "Two-qubit depth": formatting.count(compiled["two_qubit_depth"]),
         "Two-qubit gates": formatting.count(compiled["num_two_qubit_gates"]),
         "Inserted SWAPs": formatting.count(compiled["num_swaps"]),
-        "Gates": ", ".join(f"{count:,} {name}" for name, count in gates),
+        "Gates": ", ".join(f"{formatting.count(count)} {name}" for name, count in gates),
         "Layout": start if start == end else f"{start}; measured {end}",
-        "Expected fidelity": f"{compiled['expected_fidelity']:.3f}",
+        "Expected fidelity": formatting.fixed(compiled["expected_fidelity"], 3),
         "Transpiler seed": str(compiled["seed"]),
     }
 
@@ -256,7 +219,7 @@ def plan_table(models: Sequence[Record]) -> Table | None:
         (
             name,
             formatting.count(plan["circuits"]),
-            formatting.count(plan["shots"]) if plan["shots"] else UNDEFINED,
+            formatting.count(plan["shots"] or None),
             formatting.count(plan["total_shots"]) if plan["shots"] else UNDEFINED,
             formatting.count(plan["jobs"]),
             formatting.duration(plan["qpu_seconds"]),
@@ -358,12 +321,8 @@ _TUNING_NAMES = {
 
 
 def _plain(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else formatting.inline(value)
+    return formatting.short(value, 3) if isinstance(value, float) else formatting.inline(value)
 
 
 def _scaled(value: float | None, factor: float, decimals: int) -> str:
-    return UNDEFINED if value is None else f"{factor * value:.{decimals}f}"
-
-
-def _decimals(images: int) -> int:
-    return 2 if images >= _IMAGES_FOR_TWO_DECIMALS else 1
+    return formatting.fixed(None if value is None else factor * value, decimals)

@@ -24,6 +24,7 @@ from sklearn.metrics import roc_curve
 
 from hqnn_jax.evaluation.metrics import CLASS_METRICS
 from hqnn_jax.evaluation.statistics import calibration_bins
+from hqnn_jax.reporting import formatting
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, BLACK, GREY = "#CC79A7", "#56B4E9", "#000000", "#8C8C8C"
@@ -195,11 +196,12 @@ def _draw_confusion(
     picture = axes.imshow(percent, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=100))
     for row, column in np.ndindex(counts.shape):
         count = float(counts[row, column])
-        number = f"{count:,.0f}" if count == round(count) else f"{count:,.1f}"
         axes.text(
             column,
             row,
-            f"{number}\n{percent[row, column]:.1f} %" if count else "0",
+            f"{formatting.count(count)}\n{formatting.fixed(percent[row, column], 1)} %"
+            if count
+            else "0",
             ha="center",
             va="center",
             fontsize=8,
@@ -288,7 +290,7 @@ def roc_curves(
             "color": PALETTE[c % len(PALETTE)],
             "linestyle": _DASHES[c // len(PALETTE) % len(_DASHES)],
         }
-        label = f"{short_label(per_class[c]['class'])} (AUC {area:.4f})"
+        label = f"{short_label(per_class[c]['class'])} (AUC {formatting.fixed(area, 4)})"
         for scores in probabilities:
             false_rate, true_rate, _ = roc_curve(labels == c, scores[:, c])
             for axes in (whole, corner):
@@ -376,7 +378,8 @@ def sample_predictions(
         axes.spines[:].set_linewidth(1.2 if right else 3.5)
         mark = "✓" if right else "✗"
         axes.set_xlabel(
-            f"{mark} {short_label(class_names[predicted])}\n{100 * row[predicted]:.1f} %"
+            f"{mark} {short_label(class_names[predicted])}\n"
+            f"{formatting.percent(float(row[predicted]), 1)} %"
             + ("" if right else f"\ntrue: {short_label(class_names[label])}"),
             fontsize=7.5,
             weight="normal" if right else "bold",

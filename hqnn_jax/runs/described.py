@@ -14,6 +14,7 @@ from hqnn_jax.config.training import AugmentationConfig
 from hqnn_jax.models.controls import MatchedLayer
 from hqnn_jax.models.middles import build_circuit
 from hqnn_jax.reporting.document import Table
+from hqnn_jax.reporting.formatting import count, short
 from hqnn_jax.text import plural
 
 ARROW = " → "
@@ -29,12 +30,12 @@ def describe_data(dataset: DatasetConfig) -> str:
     if dataset.label_map is not None:
         parts.append("classes " + ", ".join(dataset.label_map))
     if dataset.images_per_class is not None:
-        parts.append(f"{dataset.images_per_class:,} images of each class")
+        parts.append(f"{count(dataset.images_per_class)} images of each class")
     if dataset.split_method == "official":
         parts.append("official split")
     else:
         shares = (1 - split.validation - split.test, split.validation, split.test)
-        divided = " / ".join(f"{100 * share:.3g}" for share in shares)
+        divided = " / ".join(f"{short(100 * share, 3)}" for share in shares)
         parts.append(f"{dataset.split_method} split {divided} %, seed {split.seed}")
     return "; ".join(parts)
 
@@ -67,36 +68,36 @@ def describe_training(config: Config) -> str:
     parts = [
         f"{training.optimizer}, {plural(training.epochs, 'epoch')}, batches of "
         f"{training.batch_size}",
-        "learning rates " + ", ".join(f"{name} {rate:g}" for name, rate in groups.items()),
+        "learning rates " + ", ".join(f"{name} {short(rate)}" for name, rate in groups.items()),
         {
             "constant": "constant",
             "cosine": "on a cosine",
-            "reduce_on_plateau": f"times {schedule.factor:g} after {schedule.patience} epochs "
+            "reduce_on_plateau": f"times {short(schedule.factor)} after {schedule.patience} epochs "
             "without a lower validation loss",
         }[schedule.name]
-        + (f", {schedule.warmup_epochs:g} of warm-up" if schedule.warmup_epochs else ""),
+        + (f", {short(schedule.warmup_epochs)} of warm-up" if schedule.warmup_epochs else ""),
     ]
     if training.optimizer == "adamw":
-        parts.append(f"weight decay {training.weight_decay:g}")
+        parts.append(f"weight decay {short(training.weight_decay)}")
     if training.label_smoothing:
-        parts.append(f"label smoothing {training.label_smoothing:g}")
+        parts.append(f"label smoothing {short(training.label_smoothing)}")
     if training.class_weights != "none":
         parts.append(f"class weights by {training.class_weights.replace('_', ' ')}")
     if training.clip_norm is not None:
-        parts.append(f"gradient norm at most {training.clip_norm:g}")
+        parts.append(f"gradient norm at most {short(training.clip_norm)}")
     if training.contrastive_weight:
-        parts.append(f"contrastive term of weight {training.contrastive_weight:g}")
+        parts.append(f"contrastive term of weight {short(training.contrastive_weight)}")
     if training.images_per_class is not None:
-        parts.append(f"{training.images_per_class:,} training images of each class")
+        parts.append(f"{count(training.images_per_class)} training images of each class")
     if training.label_noise:
-        parts.append(f"{100 * training.label_noise:g} % of the training labels replaced")
+        parts.append(f"{short(100 * training.label_noise)} % of the training labels replaced")
     parts.append(describe_augmentation(training.augmentation))
     if training.average_decay:
-        parts.append(f"average of the parameters with decay {training.average_decay:g}")
+        parts.append(f"average of the parameters with decay {short(training.average_decay)}")
     views = "8 flips and turns" if evaluation.test_time_augmentation == "dihedral" else "1 view"
     parts.append(f"evaluated: {evaluation.checkpoint} epoch, {views} of an image")
     if evaluation.shots is not None:
-        parts.append(f"{evaluation.shots:,} shots")
+        parts.append(f"{count(evaluation.shots)} shots")
     if evaluation.noise is not None:
         parts.append("with noise of its own in evaluation")
     return "; ".join(parts)
@@ -107,13 +108,15 @@ def describe_augmentation(augmentation: AugmentationConfig) -> str:
     smallest, largest = augmentation.crop_scale
     jitter = ("brightness", "contrast", "saturation", "hue")
     parts = [
-        f"crops of {smallest:g} to {largest:g} of the area" if smallest < 1 else "",
+        f"crops of {short(smallest)} to {short(largest)} of the area" if smallest < 1 else "",
         "horizontal flips" if augmentation.horizontal_flip else "",
         "vertical flips" if augmentation.vertical_flip else "",
         "quarter turns" if augmentation.quarter_turns else "",
-        f"turns by ±{augmentation.rotation_degrees:g}°" if augmentation.rotation_degrees else "",
+        f"turns by ±{short(augmentation.rotation_degrees)}°"
+        if augmentation.rotation_degrees
+        else "",
         *(
-            f"{name} ±{value:g}" if (value := getattr(augmentation, name)) else ""
+            f"{name} ±{short(value)}" if (value := getattr(augmentation, name)) else ""
             for name in jitter
         ),
     ]
@@ -156,7 +159,7 @@ def _backbone(model: ModelConfig) -> str:
 def _layers(mlp: MlpConfig) -> list[str]:
     norm = ", norm" if mlp.batch_norm else ""
     return [
-        f"Linear {width}{norm}, ReLU" + (f", dropout {rate:g}" if rate else "")
+        f"Linear {width}{norm}, ReLU" + (f", dropout {short(rate)}" if rate else "")
         for width, rate in zip(mlp.widths, mlp.dropout_rates(), strict=True)
     ]
 

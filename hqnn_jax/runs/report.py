@@ -17,7 +17,7 @@ from hqnn_jax.errors import RunFolderError
 from hqnn_jax.evaluation.metrics import BOOTSTRAP, CLASS_METRICS, LABELS, METRICS
 from hqnn_jax.evaluation.published import SPLITS, Published
 from hqnn_jax.files import write_atomically
-from hqnn_jax.reporting import plots
+from hqnn_jax.reporting import formatting, plots
 from hqnn_jax.reporting.explanation_plots import explanations
 from hqnn_jax.reporting.pages import page_environment
 from hqnn_jax.runs.finished import FinishedRun, StoredExplanations, load_run
@@ -255,9 +255,9 @@ def _explanations_figure(run: FinishedRun, explained: StoredExplanations) -> dic
         "Grad-CAM: the brighter, the more this place of the last convolutional stage speaks for "
         "the predicted class. Integrated gradients, from the image’s mean colour: blue speaks for "
         "the predicted class, red against it; they add up to the difference of the logits within "
-        f"{100 * explained.completeness_error():.1f} %. Both show what the model reacts to, which "
-        "need not be what is medically relevant. Half of the images are wrongly classified, as far "
-        f"as there are such. Model of seed {run.predictions.seeds[0]}."
+        f"{formatting.percent(explained.completeness_error(), 1)} %. Both show what the model "
+        "reacts to, which need not be what is medically relevant. Half of the images are wrongly "
+        f"classified, as far as there are such. Model of seed {run.predictions.seeds[0]}."
     )
     return _figure("Explained predictions", note, figure, "png")
 

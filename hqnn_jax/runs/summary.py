@@ -10,6 +10,7 @@ from hqnn_jax.config import Config
 from hqnn_jax.data.dataset import SPLIT_NAMES
 from hqnn_jax.evaluation.published import Published
 from hqnn_jax.models.middles import build_middle_circuit
+from hqnn_jax.reporting import formatting
 from hqnn_jax.runs.described import describe_data, describe_network, describe_training
 from hqnn_jax.runs.folder import RunFolder
 from hqnn_jax.runs.report import write_report
@@ -49,15 +50,15 @@ def run_summary(folder: RunFolder) -> list[str]:
     metrics = read_metrics(folder)
     lines = []
     for split in SPLIT_NAMES:
-        accuracy, macro_f1 = metrics[split]["accuracy"], metrics[split]["macro_f1"]
-        low, high = metrics[split]["intervals"]["accuracy"]
+        found = metrics[split]
+        figures = (found["accuracy"], *found["intervals"]["accuracy"], found["macro_f1"])
+        accuracy, low, high, macro_f1 = (formatting.fixed(figure, 4) for figure in figures)
         lines.append(
-            f"{split:10} accuracy {accuracy:.4f} (95 % interval {low:.4f}–{high:.4f}), "
-            f"macro F1 {macro_f1:.4f}"
+            f"{split:10} accuracy {accuracy} (95 % interval {low}–{high}), macro F1 {macro_f1}"
         )
     lines += [
-        f"on {other['name']}: accuracy {other['open']['accuracy']:.4f} among all classes, "
-        f"{other['closed']['accuracy']:.4f} among the mapped ones"
+        f"on {other['name']}: accuracy {formatting.fixed(other['open']['accuracy'], 4)} among all "
+        f"classes, {formatting.fixed(other['closed']['accuracy'], 4)} among the mapped ones"
         for other in metrics.get("cross_datasets", ())
     ]
     return [*lines, f"report: {folder.report}"]

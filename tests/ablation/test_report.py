@@ -19,6 +19,7 @@ from hqnn_jax.ablation.predictions import prediction_arrays, recompute
 from hqnn_jax.ablation.report import describe, write_reports
 from hqnn_jax.errors import RunFolderError
 from hqnn_jax.evaluation.comparison import summarise
+from hqnn_jax.reporting import exports
 from tests.ablation import results_factory as factory
 from tests.ablation.conftest import Page, title
 
@@ -308,7 +309,7 @@ def test_labels_are_escaped_everywhere(tmp_path):
     ],
 )
 def test_no_cell_of_a_csv_file_is_a_formula(value, expected):
-    text = tables.to_csv(("=axis", "b"), [{"=axis": value, "b": 1}])
+    text = exports.to_csv(("=axis", "b"), [{"=axis": value, "b": 1}])
     rows = list(csv.reader(text.splitlines()))
     assert rows == [["'=axis", "b"], [expected, "1"]]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hqnn_jax.evaluation import power
 from hqnn_jax.evaluation.comparison import Comparison, adjust, compare
-from hqnn_jax.evaluation.verdict import overall, verdict
+from hqnn_jax.reporting.verdict import overall, verdict
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -12,7 +12,7 @@ from scipy import stats
 
 from hqnn_jax.config.hardware import HardwareConfig
 from hqnn_jax.errors import RunFolderError
-from hqnn_jax.hardware_evaluation import figures, tables
+from hqnn_jax.hardware_evaluation import figures
 from hqnn_jax.hardware_evaluation.report import hardware_document, write_hardware_report
 from hqnn_jax.hardware_evaluation.results import (
     ArmResult,
@@ -432,14 +432,6 @@ def test_fine_tuning_curves():
     assert axes.lines[0].get_ydata().tolist() == [1.5, 1.0, 0.5]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
     assert figure.get_suptitle() == "Fine-tuning on fake_five"
-
-
-@pytest.mark.parametrize(
-    ("value", "images", "text"),
-    [(-0.0117, 256, "−1.2"), (0.0, 256, "0.0"), (-1e-5, 256, "0.0"), (0.00254, 3421, "+0.25")],
-)
-def test_points(value, images, text):
-    assert tables.points(value, images) == text
 
 
 def test_text_is_escaped(tmp_path):

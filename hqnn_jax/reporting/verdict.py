@@ -19,6 +19,7 @@ from hqnn_jax.evaluation.comparison import (
     significance_level,
 )
 from hqnn_jax.evaluation.power import POWER
+from hqnn_jax.reporting import formatting
 
 _ZERO = 6e-9
 """Fractions up to this count as zero; larger ones have a digit at 6 decimals of a point."""
@@ -45,8 +46,8 @@ def verdict(
     Returns:
         One to three sentences of plain text.
     """
-    seeds, metric = len(comparison.differences), _inside_a_sentence(metric_name)
-    alpha = _percent(significance_level(level))
+    seeds, metric = len(comparison.differences), inside_a_sentence(metric_name)
+    alpha = formatting.level(significance_level(level))
     undefined = sum(math.isnan(difference) for difference in comparison.differences)
     if undefined:
         return (
@@ -94,7 +95,7 @@ def overall(
     """
     if not comparisons:
         raise ValueError("no verdict follows from no comparisons; expected at least one")
-    metric, count = _inside_a_sentence(metric_name), len(comparisons)
+    metric, count = inside_a_sentence(metric_name), len(comparisons)
     defined = {name: item for name, item in comparisons.items() if not math.isnan(item.mean)}
     if not defined:
         return f"{metric_name} is undefined in every comparison, so nothing can be said."
@@ -125,7 +126,7 @@ def _findings(
     if not can_be_significant(seeds, num_comparisons=count, level=level):
         return f"{_too_few(seeds, count, level)} {_not_excluded(comparisons, labels, level)}"
     found = {n: c.mean for n, c in comparisons.items() if is_significant(c, level=level)}
-    test = f"At the {_percent(significance_level(level))} level{_after_correction(count)}, "
+    test = f"At the {formatting.level(significance_level(level))} level{_after_correction(count)}, "
     if not found:
         who = "the arm does not differ" if count == 1 else f"none of {count} arms differs"
         return (
@@ -155,7 +156,7 @@ def _too_few(seeds: int, num_comparisons: int, level: float) -> str:
     number = f" over {num_comparisons} comparisons" if num_comparisons > 1 else ""
     return (
         f"With {seeds} seeds the permutation test{number} cannot reach the "
-        f"{_percent(significance_level(level))} level: {remedy}."
+        f"{formatting.level(significance_level(level))} level: {remedy}."
     )
 
 
@@ -169,16 +170,17 @@ def _what_that_leaves_open(comparison: Comparison, level: float, num_comparisons
             else "it does not survive Holm's correction"
         )
         return (
-            f"The {_percent(level)} t interval of this comparison alone excludes zero, but "
+            f"The {formatting.level(level)} t interval of this comparison alone excludes zero, but "
             f"{reason}: neither a difference nor its absence is shown."
         )
     bound = max(-comparison.t_interval[0], comparison.t_interval[1])
     decimals = _decimals(bound, comparison.detectable)
     return (
         f"This does not show equality: only differences larger than {_at_most(bound, decimals)} "
-        f"points in either direction are excluded at {_percent(level)}. The study could have "
-        f"detected {_at_most(comparison.detectable, decimals)} points ({_percent(POWER)} power of "
-        f"the permutation test{_after_correction(num_comparisons)}, simulated)."
+        f"points in either direction are excluded at {formatting.level(level)}. The study could "
+        f"have detected {_at_most(comparison.detectable, decimals)} points "
+        f"({formatting.level(POWER)} power of the permutation "
+        f"test{_after_correction(num_comparisons)}, simulated)."
     )
 
 
@@ -190,8 +192,9 @@ def _not_excluded(
     name = max(ends, key=lambda key: abs(ends[key]))
     bound, direction = abs(ends[name]), "higher" if ends[name] > 0 else "lower"
     return (
-        f"The largest difference that the {_percent(level)} t intervals, each taken alone, do not "
-        f"exclude is {_at_most(bound, _decimals(bound))} points {direction} ({labels[name]})."
+        f"The largest difference that the {formatting.level(level)} t intervals, each taken alone, "
+        f"do not exclude is {_at_most(bound, _decimals(bound))} points {direction} "
+        f"({labels[name]})."
     )
 
 
@@ -200,8 +203,9 @@ def _size(comparison: Comparison, level: float) -> str:
     low, high = comparison.t_interval
     decimals = _decimals(comparison.mean, low, high)
     return (
-        f"{_signed(comparison.mean, decimals)} percentage points ({_percent(level)} t interval "
-        f"{_signed(low, decimals)} to {_signed(high, decimals)})"
+        f"{formatting.points(comparison.mean, decimals)} percentage points "
+        f"({formatting.level(level)} t interval "
+        f"{formatting.points_interval((low, high), decimals)})"
     )
 
 
@@ -213,7 +217,7 @@ def _excludes_zero(comparison: Comparison) -> bool:
 def _adjusted_p_value(comparison: Comparison, level: float, num_comparisons: int) -> str:
     """Write the p-value, with enough digits to be on its own side of the tests' level."""
     p_value, alpha = comparison.adjusted, significance_level(level)
-    texts = (f"{p_value:.{digits}g}" for digits in range(2, 18))
+    texts = (formatting.short(p_value, digits) for digits in range(2, 18))
     text = next(text for text in texts if (float(text) < alpha) == (p_value < alpha))
     return f"permutation test p = {text}{_after_correction(num_comparisons)}"
 
@@ -228,24 +232,13 @@ def _decimals(*fractions: float) -> int:
     return next(n for n in range(2, 7) if n == 6 or round(100 * smallest, n) > 0)
 
 
-def _signed(fraction: float, decimals: int) -> str:
-    """Write a fraction in percentage points with its sign, zero without one."""
-    text = f"{100 * fraction:+.{decimals}f}"
-    return text[1:] if float(text) == 0 else text.replace("-", "−")
-
-
 def _at_most(fraction: float, decimals: int) -> str:
     """Write a fraction in percentage points, rounded up: nothing beyond it is claimed."""
     scale = 10**decimals
-    return f"{math.ceil(100 * fraction * scale - 1e-6) / scale:.{decimals}f}"
+    return formatting.fixed(math.ceil(100 * fraction * scale - 1e-6) / scale, decimals)
 
 
-def _percent(fraction: float) -> str:
-    """Write a share: 0.95 -> `95 %`, 0.995 -> `99.5 %`."""
-    return f"{100 * fraction:.10g} %"
-
-
-def _inside_a_sentence(name: str) -> str:
+def inside_a_sentence(name: str) -> str:
     """Write `Accuracy` small, and leave `ROC-AUC` and `F1` alone."""
     return name[:1].lower() + name[1:] if name[1:2].islower() else name
 
