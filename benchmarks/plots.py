@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from hqnn_jax.benchmarks.measure import GRADIENT
 from hqnn_jax.benchmarks.summary import first_result
-from hqnn_jax.reporting.plots import PALETTE
+from hqnn_jax.reporting.style import PALETTE, ReportFigure, plain_axes
 
 Record = dict[str, Any]
 _MARKERS = "osD^vP*X<>"
 
 
-def figure(document: Record) -> Figure:
+def figure(document: Record) -> ReportFigure:
     """Draw steady time and time to the first result of every contender, one line a row.
 
     Args:
@@ -24,7 +23,7 @@ def figure(document: Record) -> Figure:
     rows = document["rows"]
     timed = [c for row in rows for c in row["contenders"] if c["status"] == "timed"]
     names = {c["name"]: c["kind"] for c in timed}
-    drawn = Figure(figsize=(12.0, 1.6 + 0.42 * max(len(rows), 3)), layout="constrained")
+    drawn = ReportFigure(12.0, 1.6 + 0.42 * max(len(rows), 3))
     left, right = drawn.subplots(1, 2, sharey=True)
     for number, (name, kind) in enumerate(names.items()):
         style: dict[str, Any] = {
@@ -64,7 +63,4 @@ def figure(document: Record) -> Figure:
 
 def _finish(axes: Axes, label: str) -> None:
     axes.set_xscale("log")
-    axes.set_xlabel(label)
-    axes.grid(color="0.9", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain_axes(axes, label, "")

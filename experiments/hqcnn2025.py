@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from hqnn_jax.config import Config
 from hqnn_jax.evaluation.published import Published, Task
@@ -27,7 +26,7 @@ from hqnn_jax.experiments.tables import (
     what_ran_section,
 )
 from hqnn_jax.reporting import formatting, plots
-from hqnn_jax.reporting.document import Document, Section, Table
+from hqnn_jax.reporting.document import Document, Picture, Section, Table
 from hqnn_jax.runs.finished import FinishedRun
 
 TITLE = "Medical Image Classification using Hybrid Quantum-Classical Neural Network"
@@ -236,8 +235,11 @@ def _sections(name: str, arms: Sequence[Arm], runs: Runs, request: Request) -> I
     run = runs.finished[done[0].name]
     yield Section(
         _DATASETS[name],
-        tables=(*tables, _class_table(done[0], run, published(run.config))),
-        figures=_curves(done[0], run),
+        (
+            *tables,
+            _class_table(done[0], run, published(run.config)),
+            *_curves(done[0], run),
+        ),
     )
 
 
@@ -263,7 +265,7 @@ def _benchmark(names: Sequence[str], runs: Runs) -> Section:
         )
     return Section(
         "Table 3 of the thesis: its CNN beside its hybrid",
-        tables=(
+        (
             Table(
                 (
                     "Two classes", "CNN, published: accuracy (%)", "ROC-AUC (%)",
@@ -326,18 +328,19 @@ def _pairs(ours: Sequence[float], theirs: Sequence[float] | None) -> Iterator[st
         yield formatting.percent(None if theirs is None else theirs[position], 0)
 
 
-def _curves(arm: Arm, run: FinishedRun) -> tuple[tuple[str, Figure], ...]:
+def _curves(arm: Arm, run: FinishedRun) -> tuple[Picture, ...]:
     """Return confusion matrix and ROC curves of an arm, with captions."""
-    test, synthetic = run.metrics["test"], run.metrics["dataset"]["synthetic"]
+    test = run.metrics["test"]
     confusion = plots.confusion_matrix(
         np.asarray(test["confusion_matrix"]),
         run.metrics["dataset"]["class_names"],
-        synthetic=synthetic,
     )
     curves = plots.roc_curves(
         run.predictions.probabilities["test"],
         run.predictions.labels["test"],
         test["per_class"],
-        synthetic=synthetic,
     )
-    return ((f"{arm.label}: confusion matrix", confusion), (f"{arm.label}: ROC", curves))
+    return (
+        Picture(f"{arm.label}: confusion matrix", confusion),
+        Picture(f"{arm.label}: ROC", curves),
+    )

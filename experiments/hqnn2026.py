@@ -143,8 +143,6 @@ def _results(group: Sequence[Arm], runs: Runs, request: Request) -> Section:
         (
             f"Published gain of the circuit over the classical model in macro F1: "
             f"{gain if of_pbc else f'up to {gain}'} points; ours are the paired differences below.",
-        ),
-        (
             results_table(group, runs, request),
             *([published_table(group, runs, published)] if published else []),
             *differences,

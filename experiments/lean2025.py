@@ -124,7 +124,7 @@ def reproduce(request: Request) -> Document:
         sections=(
             Section(
                 "Accuracy, size and training time",
-                tables=(
+                (
                     _table(runs, request),
                     published_table(arms, runs, {name: _published(name) for name in PUBLISHED}),
                     *_circuit_table(runs),

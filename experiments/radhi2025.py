@@ -30,7 +30,7 @@ from hqnn_jax.experiments.tables import (
     what_ran_section,
 )
 from hqnn_jax.reporting import formatting, plots
-from hqnn_jax.reporting.document import Document, Section, Table
+from hqnn_jax.reporting.document import Document, Picture, Section, Table
 from hqnn_jax.runs.described import describe_augmentation
 from hqnn_jax.runs.finished import FinishedRun
 
@@ -223,7 +223,6 @@ def reproduce(request: Request) -> Document:
             "The published configuration, EfficientNet-B0 fine-tuned at 224 px, needs an "
             "accelerator and was not run here."
         )
-    synthetic = is_synthetic(runs)
     results = (
         results_table(arms, runs, request),
         published_table(arms, runs, dict.fromkeys(runs.finished, PUBLISHED)),
@@ -233,10 +232,10 @@ def reproduce(request: Request) -> Document:
         title=TITLE,
         reference=REFERENCE,
         sections=(
-            Section("Results", tables=results),
-            Section("Systems the paper compares with", tables=(_others_table(),)),
+            Section("Results", results),
+            Section("Systems the paper compares with", (_others_table(),)),
             *(
-                _tables_and_figures(arm.label, runs.finished[arm.name], synthetic)
+                _tables_and_figures(arm.label, runs.finished[arm.name])
                 for arm in arms
                 if arm.name in runs.finished
             ),
@@ -245,7 +244,7 @@ def reproduce(request: Request) -> Document:
             what_ran_section(arms, runs),
             Section("How the paper was read", tuple(how_read)),
         ),
-        synthetic=synthetic,
+        synthetic=is_synthetic(runs),
         data=numbers(runs),
     )
 
@@ -313,25 +312,27 @@ def _others_table() -> Table:
     return Table(("System", "Accuracy (%)", "On BloodMNIST's test split"), tuple(rows))
 
 
-def _tables_and_figures(label: str, run: FinishedRun, synthetic: bool) -> Section:
+def _tables_and_figures(label: str, run: FinishedRun) -> Section:
     names = run.metrics["dataset"]["class_names"]
     best = {entry["seed"]: entry["best_epoch"] for entry in run.metrics["seeds"]}
-    figures = [("Training curves", plots.training_curves(run.history, best, synthetic=synthetic))]
+    pictures = [Picture("Training curves", plots.training_curves(run.history, best))]
     for split in ("validation", "test"):
         metrics, predictions = run.metrics[split], run.predictions
         confusion = plots.confusion_matrix(
-            np.asarray(metrics["confusion_matrix"]), names, synthetic=synthetic, split=split
+            np.asarray(metrics["confusion_matrix"]), names, split=split
         )
         curves = plots.roc_curves(
             predictions.probabilities[split],
             predictions.labels[split],
             metrics["per_class"],
-            synthetic=synthetic,
             split=split,
         )
-        figures += [(f"Confusion matrix, {split}", confusion), (f"ROC curves, {split}", curves)]
+        pictures += [
+            Picture(f"Confusion matrix, {split}", confusion),
+            Picture(f"ROC curves, {split}", curves),
+        ]
     classes = tuple(_class_table(run, split) for split in ("validation", "test"))
-    return Section(label, tables=(_split_table(run), *classes), figures=tuple(figures))
+    return Section(label, (_split_table(run), *classes, *pictures))
 
 
 def _split_table(run: FinishedRun) -> Table:

@@ -152,7 +152,7 @@ def missing_section(runs: Runs) -> tuple[Section, ...]:
     if not runs.failed:
         return ()
     rows = tuple((label, reason) for label, reason in runs.failed.items())
-    return (Section("Not run", tables=(Table(("Arm", "Reason"), rows),)),)
+    return (Section("Not run", (Table(("Arm", "Reason"), rows),)),)
 
 
 def warnings_section(runs: Runs) -> tuple[Section, ...]:
@@ -164,7 +164,7 @@ def warnings_section(runs: Runs) -> tuple[Section, ...]:
     }
     if not found:
         return ()
-    return (Section("About the data", tables=(Table(("Dataset", "Warning"), tuple(found)),)),)
+    return (Section("About the data", (Table(("Dataset", "Warning"), tuple(found)),)),)
 
 
 def what_ran_section(arms: Sequence[Arm], runs: Runs) -> Section:
@@ -172,7 +172,7 @@ def what_ran_section(arms: Sequence[Arm], runs: Runs) -> Section:
     configs = {
         arm.label: runs.finished[arm.name].config for arm in arms if arm.name in runs.finished
     }
-    return Section("What ran", tables=(what_ran(configs),))
+    return Section("What ran", (what_ran(configs),))
 
 
 def numbers(runs: Runs) -> dict[str, Any]:

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from hqnn_jax.backbones.features import FEATURE_READINGS
 from hqnn_jax.evaluation.published import Task
 from hqnn_jax.evaluation.statistics import t_interval
 from hqnn_jax.experiments.tables import mean_and_deviation
-from hqnn_jax.reporting import formatting, plots
-from hqnn_jax.reporting.document import Section, Table
+from hqnn_jax.reporting import formatting
+from hqnn_jax.reporting.document import Picture, Section, Table
+from hqnn_jax.reporting.style import PALETTE, ReportFigure, plain_axes
 from hqnn_jax.text import plural
 
 LABELS: Mapping[str, str] = {
@@ -128,13 +128,15 @@ def sections(results: Mapping[str, Any]) -> tuple[Section, ...]:
     return (
         Section(
             "Accuracy by number of images",
-            (_task(results),),
-            (_accuracy_table(results),),
-            (("Test accuracy: mean and 95 % t interval over seeds.", _curve(results)),),
+            (
+                _task(results),
+                _accuracy_table(results),
+                Picture("Test accuracy: mean and 95 % t interval over seeds.", _curve(results)),
+            ),
         ),
         Section(
             f"With {largest} images per class, beside the published figures",
-            tables=(_published_table(results, largest), _claims_table(results, largest)),
+            (_published_table(results, largest), _claims_table(results, largest)),
         ),
         *_comparisons(results),
         *_losses_section(results, largest),
@@ -282,18 +284,12 @@ def _comparisons(results: Mapping[str, Any]) -> tuple[Section, ...]:
             rows.append((name, question, *map(_difference, differences)))
     if not rows:
         return ()
-    return (
-        Section(
-            "What each part contributes",
-            tables=(
-                Table(
-                    ("Difference (points)", "What differs", *(f"{s} per class" for s in sizes)),
-                    tuple(rows),
-                    note="Paired by seed; in brackets the 95 % t interval.",
-                ),
-            ),
-        ),
+    table = Table(
+        ("Difference (points)", "What differs", *(f"{s} per class" for s in sizes)),
+        tuple(rows),
+        note="Paired by seed; in brackets the 95 % t interval.",
     )
+    return (Section("What each part contributes", (table,)),)
 
 
 def _difference(values: np.ndarray) -> str:
@@ -303,8 +299,8 @@ def _difference(values: np.ndarray) -> str:
     return formatting.points_with_interval(mean, bounds)
 
 
-def _curve(results: Mapping[str, Any]) -> Figure:
-    figure = Figure(figsize=(9.0, 4.6), layout="constrained")
+def _curve(results: Mapping[str, Any]) -> ReportFigure:
+    figure = ReportFigure(9.0, 4.6)
     axes = figure.subplots()
     arms, sizes = _arms(results), np.asarray(_sizes(results), np.float64)
     for number, arm in enumerate(arms):
@@ -314,14 +310,14 @@ def _curve(results: Mapping[str, Any]) -> Figure:
         bounds = np.asarray([t_interval(v) or (v.mean(), v.mean()) for v in values])
         # Side by side, so that the bars of different arms can be told apart.
         offset = (number - (len(arms) - 1) / 2) * 0.006 * sizes.max()
-        style = "-" if number < len(plots.PALETTE) else "--"
+        style = "-" if number < len(PALETTE) else "--"
         axes.errorbar(
             sizes + offset, 100 * means,
             yerr=100 * np.abs(np.clip(bounds, 0, 1).T - means),
-            color=plots.PALETTE[number % len(plots.PALETTE)],
+            color=PALETTE[number % len(PALETTE)],
             linestyle=style, marker="o", markersize=4, capsize=2, linewidth=1.3, label=LABELS[arm],
         )  # fmt: skip
-    _finish(axes, "images per class", "test accuracy (%)", results)
+    _finish(axes, "images per class", "test accuracy (%)")
     axes.set_xticks(sizes, [str(int(size)) for size in sizes])
     return figure
 
@@ -334,16 +330,16 @@ def _losses_section(results: Mapping[str, Any], size: int) -> tuple[Section, ...
     }
     if not curves:
         return ()
-    figure = Figure(figsize=(8.0, 3.8), layout="constrained")
+    figure = ReportFigure(8.0, 3.8)
     axes = figure.subplots()
     for number, (arm, losses) in enumerate(curves.items()):
-        color, steps = plots.PALETTE[number], np.arange(1, losses.shape[1] + 1)
+        color, steps = PALETTE[number], np.arange(1, losses.shape[1] + 1)
         axes.plot(steps, losses.mean(axis=0), color=color, linewidth=1.4, label=LABELS[arm])
         axes.fill_between(
             steps, losses.min(axis=0), losses.max(axis=0), color=color, alpha=0.15, linewidth=0
         )
     axes.axhline(1.0, color="0.5", linewidth=0.8, linestyle=":")
-    _finish(axes, "iteration", "training loss", results)
+    _finish(axes, "iteration", "training loss")
     caption = (
         f"Mean squared error of ⟨Z⟩ on the training images, {size} per class: mean over seeds, "
         "band from smallest to largest. The dotted line is a circuit whose output is always 0."
@@ -356,17 +352,11 @@ def _losses_section(results: Mapping[str, Any], size: int) -> tuple[Section, ...
         f"Training loss at the end, mean over seeds: {final}. Where it stays near 1 whatever the "
         "optimiser, the optimiser is not what limits the circuit."
     )
-    return (Section("Optimisers of the circuit", (text,), figures=((caption, figure),)),)
+    return (Section("Optimisers of the circuit", (text, Picture(caption, figure))),)
 
 
-def _finish(axes: Any, xlabel: str, ylabel: str, results: Mapping[str, Any]) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="0.9", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(ylabel)
-    if results["dataset"]["synthetic"]:
-        axes.set_title("synthetic data", fontsize=10)
+def _finish(axes: Any, xlabel: str, ylabel: str) -> None:
+    plain_axes(axes, xlabel, ylabel)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from hqnn_jax.ablation.figures import MARKERS, MOST_LINES, label_text, varied_axes
 from hqnn_jax.ablation.results import AblationResults, ArmResult
 from hqnn_jax.ablation.tables import metric_label, reference_label
 from hqnn_jax.evaluation.comparison import is_significant
 from hqnn_jax.reporting import formatting
-from hqnn_jax.reporting.plots import PALETTE, plain_axes, titled_figure
+from hqnn_jax.reporting.style import PALETTE, ReportFigure, plain_axes
 
 TRAINING_SIZE_AXES = ("training_size", "training.images_per_class", "images_per_class")
 """Axes that vary the number of training images."""
@@ -83,7 +82,7 @@ def curve_axes(results: AblationResults) -> tuple[str, ...]:
     )
 
 
-def curves(results: AblationResults, axis: str) -> Figure:
+def curves(results: AblationResults, axis: str) -> ReportFigure:
     """Draw the compared metric along an axis of numbers, with bands of its t interval.
 
     One line per combination of the other axes' values. The number of training images is on a
@@ -99,8 +98,8 @@ def curves(results: AblationResults, axis: str) -> Figure:
         raise ValueError(f"{axis}: expected one of {', '.join(curve_axes(results)) or 'no axis'}")
     metric, quantity = metric_label(results.metric), "images per class" if sizes else axis
     title = f"Test {metric} by number of training images" if sizes else f"Test {metric} by {axis}"
-    figure = titled_figure(
-        9.0, 4.4, label_text(title, 80), bool(results.dataset.get("synthetic"))
+    figure = ReportFigure(
+        9.0, 4.4, label_text(title, 80)
     )  # fmt: skip
     axes = figure.subplots()
     for number, (name, arms) in enumerate(lines.items()):
@@ -128,7 +127,7 @@ def is_complete_grid(results: AblationResults) -> bool:
     return len(axes) == 2 and len(_cells(results)) == math.prod(len(results.axes[a]) for a in axes)
 
 
-def heat_maps(results: AblationResults) -> Figure:
+def heat_maps(results: AblationResults) -> ReportFigure:
     """Draw the mean of every cell of a two-axis grid, and its difference from its reference.
 
     A star marks differences whose Holm-adjusted p-value is below 1 - level. The second picture is
@@ -146,9 +145,7 @@ def heat_maps(results: AblationResults) -> Figure:
     width = pictures * (1.9 + max(0.62 * len(column_values), 1.8))
     height = 1.6 + max(0.45 * len(row_values), 1.2)
     metric = metric_label(results.metric)
-    figure = titled_figure(
-        width, height, f"Test {metric}, two axes", bool(results.dataset.get("synthetic"))
-    )
+    figure = ReportFigure(width, height, f"Test {metric}, two axes")
     panels = figure.subplots(1, pictures, squeeze=False)[0]
     means = 100 * np.asarray([[arm.summary.mean for arm in row] for row in grid], np.float64)
     texts = [[formatting.percent(arm.summary.mean, 1) for arm in row] for row in grid]

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from hqnn_jax.ablation.figures import MOST_LINES, arm_labels, label_text
 from hqnn_jax.ablation.results import AblationResults, ArmResult
-from hqnn_jax.reporting.plots import PALETTE, plain_axes, titled_figure
+from hqnn_jax.reporting.style import PALETTE, ReportFigure, plain_axes
 
 _ALWAYS_RECORDED = frozenset(
     {
@@ -38,7 +37,7 @@ class _Series:
     high: np.ndarray
 
 
-def training(results: AblationResults) -> Figure | None:
+def training(results: AblationResults) -> ReportFigure | None:
     """Draw validation loss and accuracy over the epochs; None without any history.
 
     Up to 12 arms: the mean over seeds, and a band from the smallest to the largest. More: a heat
@@ -66,7 +65,7 @@ def insight_names(results: AblationResults) -> dict[str, list[str]]:
     return keys
 
 
-def insight(results: AblationResults, prefix: str) -> Figure | None:
+def insight(results: AblationResults, prefix: str) -> ReportFigure | None:
     """Draw what was measured under a prefix, one panel per key; None without any such record."""
     keys = insight_names(results).get(prefix, [])
     names = {key: key.split("/", maxsplit=1)[-1].replace("_", " ") for key in keys}
@@ -114,7 +113,7 @@ def _trained_arms(results: AblationResults) -> dict[str, ArmResult]:
     }
 
 
-def _figure(results: AblationResults, title: str, keys: dict[str, str]) -> Figure | None:
+def _figure(results: AblationResults, title: str, keys: dict[str, str]) -> ReportFigure | None:
     """Draw one panel per key; None where nothing was recorded."""
     trained = _trained_arms(results)
     found = {
@@ -130,8 +129,7 @@ def _figure(results: AblationResults, title: str, keys: dict[str, str]) -> Figur
     rows = math.ceil(len(found) / columns)
     height = 1.0 + 0.17 * len(labels) if many else 3.1
     width = (4.3 if columns < 3 else 3.5) * columns + 2.2
-    synthetic = bool(results.dataset.get("synthetic"))
-    figure = titled_figure(width, rows * height + 0.5, label_text(title), synthetic)
+    figure = ReportFigure(width, rows * height + 0.5, label_text(title))
     grid = figure.subplots(rows, columns, squeeze=False, sharey=many).ravel()
     for axes in grid[len(found) :]:
         axes.set_visible(False)

@@ -1,6 +1,6 @@
 """Figures that compare arms: paired differences, means, accuracy against cost.
 
-Every function returns a new `matplotlib.figure.Figure`; fractions are drawn in per cent,
+Every function returns a new figure; fractions are drawn in per cent,
 differences in percentage points.
 """
 
@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter
@@ -28,14 +27,14 @@ from hqnn_jax.ablation.tables import (
 from hqnn_jax.evaluation.comparison import Comparison, is_significant
 from hqnn_jax.evaluation.metrics import METRICS
 from hqnn_jax.reporting import formatting
-from hqnn_jax.reporting.plots import (
+from hqnn_jax.reporting.style import (
     BLUE,
     GREY,
     PALETTE,
     VERMILION,
+    ReportFigure,
     plain_axes,
     short_label,
-    titled_figure,
 )
 from hqnn_jax.text import one_line
 
@@ -64,7 +63,7 @@ def varied_axes(results: AblationResults) -> tuple[str, ...]:
     return tuple(axis for axis, values in results.axes.items() if len(values) > 1)
 
 
-def forest(results: AblationResults) -> Figure:
+def forest(results: AblationResults) -> ReportFigure:
     """Draw the paired difference of every compared arm with its t interval, one row each.
 
     Small dots are seeds; the grey area is what the study could not have detected. Arms whose
@@ -81,9 +80,7 @@ def forest(results: AblationResults) -> Figure:
     zoom = _enlarged_reach([_reach(comparison) for comparison in comparisons])
     title = f"Test {metric_label(results.metric)}: difference from {reference_label(results)}"
     height = 1.9 + _row_height(len(arms)) * len(arms)
-    figure = titled_figure(
-        11.0, height, label_text(title, 90), bool(results.dataset.get("synthetic"))
-    )
+    figure = ReportFigure(11.0, height, label_text(title, 90))
     panels = figure.subplots(1, 1 if zoom is None else 2, sharey=True, squeeze=False)[0]
     for panel in panels:
         panel.use_sticky_edges = False  # bars would take the margin from the intervals
@@ -102,15 +99,14 @@ def forest(results: AblationResults) -> Figure:
     return figure
 
 
-def arm_means(results: AblationResults) -> Figure:
+def arm_means(results: AblationResults) -> ReportFigure:
     """Draw the mean of every arm with its t interval, one row each; small dots are seeds."""
     arms = results.arms
     metric, level = metric_label(results.metric), level_label(results)
-    figure = titled_figure(
+    figure = ReportFigure(
         10.0,
         1.7 + _row_height(len(arms)) * len(arms),
         f"Test {metric} of each arm",
-        bool(results.dataset.get("synthetic")),
     )
     axes = figure.subplots()
     references = set(results.reference.values())
@@ -141,7 +137,7 @@ def arm_means(results: AblationResults) -> Figure:
     return figure
 
 
-def cost(results: AblationResults) -> Figure | None:
+def cost(results: AblationResults) -> ReportFigure | None:
     """Draw the compared metric against training time and against the number of parameters.
 
     A panel whose quantity is the same in all arms, or unknown, is left out; None where both are.
@@ -160,7 +156,7 @@ def cost(results: AblationResults) -> Figure | None:
     styles, handles = _styles(results)
     height = max(4.2, 0.9 + 0.21 * len(handles))
     title = f"Test {metric} against cost"
-    figure = titled_figure(11.0, height, title, bool(results.dataset.get("synthetic")))
+    figure = ReportFigure(11.0, height, title)
     grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (xlabel, values) in zip(grid, panels, strict=True):
         for arm, style, value in zip(results.arms, styles, values, strict=True):
@@ -234,7 +230,7 @@ def _row_texts(axes: Axes, texts: Sequence[str]) -> None:
         )  # fmt: skip
 
 
-def _forest_legend(figure: Figure, results: AblationResults) -> None:
+def _forest_legend(figure: ReportFigure, results: AblationResults) -> None:
     alpha = formatting.short(1 - results.level, 2)
     open_circle: dict[str, Any] = {"marker": "o", "markerfacecolor": "white"}
     figure.legend(

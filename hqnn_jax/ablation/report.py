@@ -18,8 +18,15 @@ from hqnn_jax.errors import RunFolderError
 from hqnn_jax.evaluation.metrics import METRICS
 from hqnn_jax.evaluation.sign_flips import EXACT_UP_TO, NUM_FLIPS
 from hqnn_jax.files import write_arrays, write_atomically
-from hqnn_jax.reporting import exports, formatting, plots
-from hqnn_jax.reporting.document import Document, Section, write_document
+from hqnn_jax.reporting import exports, formatting, style
+from hqnn_jax.reporting.document import (
+    Document,
+    Listing,
+    Picture,
+    Section,
+    lead,
+    write_document,
+)
 from hqnn_jax.text import plural
 
 _MOST_VERDICTS_ON_TOP = 12
@@ -64,14 +71,15 @@ def write_reports(results: AblationResults, folder: Path) -> Path:
     for name, text in texts.items():
         write_atomically(folder / name, text.encode())
     write_arrays(folder / predictions.FILE_NAME, predictions.prediction_arrays(results))
-    forest = _forest(results)
+    forest, synthetic = _forest(results), bool(results.dataset.get("synthetic"))
     for kind in ("png", "svg"):
-        write_atomically(folder / f"forest.{kind}", plots.image_file(forest, kind))
+        content = style.image_file(forest, kind, synthetic=synthetic)
+        write_atomically(folder / f"forest.{kind}", content)
     document = Document(
         title=f"Ablation: {results.name.removeprefix('ablation_')}",
         reference=_subtitle(results),
         sections=sections(results, forest),
-        synthetic=bool(results.dataset.get("synthetic")),
+        synthetic=synthetic,
         data={},
     )
     return write_document(folder / "report.html", document)
@@ -137,12 +145,12 @@ def sections(results: AblationResults, forest: Figure) -> tuple[Section, ...]:
         *((*axes, differences) if many else (differences, *axes)),
         *_cost(results),
         *_comparisons(results),
-        Section("Arms", tables=(tables.arms_table(results), tables.metrics_table(results))),
+        Section("Arms", (tables.arms_table(results), tables.metrics_table(results))),
         *_training(results),
         Section("Method", _method(results)),
         _dataset(results),
-        Section("Environment", listing=_listing(results.environment)),
-        Section("Configuration", listing=results.config_text),
+        Section("Environment", (_listing(results.environment),)),
+        Section("Configuration", (Listing(results.config_text),)),
     )
 
 
@@ -174,23 +182,23 @@ def why_no_comparisons(results: AblationResults) -> str:
 def _verdict(results: AblationResults) -> Section:
     """Return the answer in words: of all arms together, then of each unless there are many."""
     if not results.comparisons:
-        return Section("Verdict", results.verdicts, lead=why_no_comparisons(results))
+        return Section("Verdict", (lead(why_no_comparisons(results)), *results.verdicts))
     # The verdict on the whole study comes last in `verdicts`; a reader wants it first.
     each, overall = results.verdicts[:-1], results.verdicts[-1:]
     shown = each if len(each) <= _MOST_VERDICTS_ON_TOP else ()
-    return Section("Verdict", shown, lead="".join(overall))
+    return Section("Verdict", (lead("".join(overall)), *shown))
 
 
 def _differences(results: AblationResults, forest: Figure) -> Section:
     level = tables.level_label(results)
     if not results.comparisons:
         caption = f"Mean over seeds with its {level} t interval; dots are seeds."
-        return Section("Means of the arms", figures=((caption, forest),))
+        return Section("Means of the arms", (Picture(caption, forest),))
     caption = (
         f"Mean paired difference from {tables.reference_label(results)} with its {level} t "
         "interval, and its Holm-adjusted permutation p-value. Dots are seeds."
     )
-    return Section("Paired differences", figures=((caption, forest),))
+    return Section("Paired differences", (Picture(caption, forest),))
 
 
 def _comparisons(results: AblationResults) -> tuple[Section, ...]:
@@ -199,7 +207,7 @@ def _comparisons(results: AblationResults) -> tuple[Section, ...]:
     each = results.verdicts[:-1]
     words = each if len(each) > _MOST_VERDICTS_ON_TOP else ()
     return (
-        Section("Comparisons", tables=(tables.comparisons_table(results),)),
+        Section("Comparisons", (tables.comparisons_table(results),)),
         *((Section("Verdict on each arm", words),) if words else ()),
     )
 
@@ -215,7 +223,7 @@ def _axes(results: AblationResults) -> tuple[Section, ...]:
             f"Mean over seeds; band: {level} t interval. Values joined by a dotted line have no "
             "place on the scale and stand beside it."
         )
-        found.append(Section(title, figures=((caption, axis_figures.curves(results, axis)),)))
+        found.append(Section(title, (Picture(caption, axis_figures.curves(results, axis)),)))
     if axis_figures.is_complete_grid(results):
         caption = "Mean over seeds of every combination."
         if results.comparisons:
@@ -223,7 +231,7 @@ def _axes(results: AblationResults) -> tuple[Section, ...]:
                 " Right: paired difference from the reference (ref.); * Holm-adjusted p below "
                 f"{formatting.short(1 - results.level, 2)}."
             )
-        found.append(Section("Two axes", figures=((caption, axis_figures.heat_maps(results)),)))
+        found.append(Section("Two axes", (Picture(caption, axis_figures.heat_maps(results)),)))
     return tuple(found)
 
 
@@ -237,7 +245,7 @@ def _cost(results: AblationResults) -> tuple[Section, ...]:
         "compilation."
     )
     title = f"{METRICS[results.metric].label} against cost"
-    return (Section(title, figures=((caption, figure),)),)
+    return (Section(title, (Picture(caption, figure),)),)
 
 
 def _training(results: AblationResults) -> tuple[Section, ...]:
@@ -246,14 +254,14 @@ def _training(results: AblationResults) -> tuple[Section, ...]:
     how = "Mean over seeds; bands around lines are from smallest to largest."
     figure = epoch_figures.training(results)
     if figure is not None:
-        found.append(Section("Training", figures=((how, figure),)))
+        found.append(Section("Training", (Picture(how, figure),)))
     drawn = [
-        (f"{prefix.replace('_', ' ').capitalize()} after each epoch. {how}", figure)
+        Picture(f"{prefix.replace('_', ' ').capitalize()} after each epoch. {how}", figure)
         for prefix in epoch_figures.insight_names(results)
         if (figure := epoch_figures.insight(results, prefix)) is not None
     ]
     if drawn:
-        found.append(Section("Insight into training", figures=tuple(drawn)))
+        found.append(Section("Insight into training", tuple(drawn)))
     return tuple(found)
 
 
@@ -311,10 +319,10 @@ def _dataset(results: AblationResults) -> Section:
         for pair in shared
     ]
     warnings = [f"Note: {warning}" for warning in dataset.get("warnings", ())]
-    return Section("Dataset", (*notes, *warnings), listing=_listing(pairs))
+    return Section("Dataset", (*notes, *warnings, _listing(pairs)))
 
 
-def _listing(pairs: Mapping[str, Any]) -> str:
+def _listing(pairs: Mapping[str, Any]) -> Listing:
     """Write one line per key, and one per key of the mappings inside."""
     lines = []
     for key, value in pairs.items():
@@ -325,7 +333,7 @@ def _listing(pairs: Mapping[str, Any]) -> str:
             ]
         else:
             lines.append(f"{key}: {formatting.inline(value)}")
-    return "\n".join(lines)
+    return Listing("\n".join(lines))
 
 
 def _plain(value: Any) -> Any:

@@ -27,7 +27,7 @@ def command(
     """Write the page and print where it is."""
     from hqnn_jax.files import locked
     from hqnn_jax.runs.finished import load_run
-    from hqnn_jax.runs.report import compare_runs
+    from hqnn_jax.runs.side_by_side import compare_runs
     from hqnn_jax.runs.summary import write_run_report
 
     if len(runs) > 1:

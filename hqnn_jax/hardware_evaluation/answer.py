@@ -19,7 +19,7 @@ from hqnn_jax.hardware_evaluation.results import (
 )
 from hqnn_jax.hardware_evaluation.tables import Record
 from hqnn_jax.reporting import formatting
-from hqnn_jax.reporting.document import Section
+from hqnn_jax.reporting.document import Section, lead
 from hqnn_jax.text import plural
 
 _SIGNIFICANT = 0.05
@@ -38,9 +38,9 @@ def answer(results: HardwareResults, record: Record) -> Section:
     model, shown = results.models[0], record["models"][0]
     raw = _pairs(model, shown, "backend")
     if raw:
-        lead = f"On {_backend_in_brief(results.backend)} {_sentence(results, model, *raw[0])}"
+        first = f"On {_backend_in_brief(results.backend)} {_sentence(results, model, *raw[0])}"
     else:
-        lead = _without_backend_arm(results, model, shown)
+        first = _without_backend_arm(results, model, shown)
     paragraphs = (
         _mitigated(results, model, shown),
         _steps(results, model, shown),
@@ -49,7 +49,7 @@ def answer(results: HardwareResults, record: Record) -> Section:
         _baseline(results),
         _backend_in_full(results.backend, record["calibration"]),
     )
-    return Section("The answer", tuple(filter(None, paragraphs)), lead=lead)
+    return Section("The answer", (lead(first), *filter(None, paragraphs)))
 
 
 def _pairs(model: ModelResult, shown: Record, *kinds: ArmKind) -> list[tuple[ArmResult, Record]]:

@@ -1,6 +1,6 @@
 """Figures of an evaluation on a backend.
 
-Every function returns a new `matplotlib.figure.Figure`. An arm has the same colour and marker in
+Every function returns a new figure. An arm has the same colour and marker in
 all figures; shares are drawn in per cent.
 """
 
@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import confusion_matrix
@@ -25,7 +24,7 @@ from hqnn_jax.hardware_evaluation.tables import (
     shown_outputs,
 )
 from hqnn_jax.reporting import formatting, plots
-from hqnn_jax.reporting.plots import (
+from hqnn_jax.reporting.style import (
     BLACK,
     BLUE,
     GREEN,
@@ -35,9 +34,9 @@ from hqnn_jax.reporting.plots import (
     PURPLE,
     SKY,
     VERMILION,
+    ReportFigure,
     plain_axes,
     short_label,
-    titled_figure,
 )
 
 _LABEL_LENGTH = 48
@@ -67,7 +66,7 @@ _STYLES = {
 _MITIGATED = ((BLUE, "D"), (ORANGE, "P"), (PURPLE, "X"), (BLACK, "*"), (GREY, "<"), (GREEN, ">"))
 
 
-def accuracy_by_arm(results: HardwareResults, record: Record) -> Figure:
+def accuracy_by_arm(results: HardwareResults, record: Record) -> ReportFigure:
     """Draw the accuracy of every arm with its 95 % interval, one row each, models apart.
 
     A dotted line goes down from the exact accuracy of each model.
@@ -75,8 +74,7 @@ def accuracy_by_arm(results: HardwareResults, record: Record) -> Figure:
     several = len(results.models) > 1
     num_rows = sum(len(model.arms) + several for model in results.models)
     title = f"Accuracy of {formatting.count(len(results.labels))} {results.dataset['split']} images"
-    synthetic = bool(results.dataset["synthetic"])
-    figure = titled_figure(10.0, 1.3 + 0.36 * num_rows, title, synthetic)
+    figure = ReportFigure(10.0, 1.3 + 0.36 * num_rows, title)
     axes = figure.subplots()
     labels, row = [], 0
     for model, shown in zip(results.models, record["models"], strict=True):
@@ -116,9 +114,7 @@ def _accuracy_row(axes: Axes, row: int, entry: Record, style: _Style, decimals: 
     axes.text(1.02, row, text, transform=place, va="center", fontsize=9)
 
 
-def output_errors(
-    model: ModelResult, shown: Record, *, title: str, synthetic: bool
-) -> Figure | None:
+def output_errors(model: ModelResult, shown: Record, *, title: str) -> ReportFigure | None:
     """Draw RMSE and bias of each output against the exact values, arms side by side.
 
     Dashes mark the RMSE that shots alone would cause. Of many outputs the worst are drawn. None
@@ -128,7 +124,6 @@ def output_errors(
         model: the model.
         shown: its part of the record.
         title: of the figure.
-        synthetic: whether to say in the title that the data are synthetic.
     """
     arms = [
         (arm, style, entry["outputs"])
@@ -138,7 +133,7 @@ def output_errors(
     if not arms:
         return None
     places = shown_outputs(shown["arms"])
-    figure = titled_figure(11.0, 6.2, short_label(title, 2 * _LABEL_LENGTH), synthetic)
+    figure = ReportFigure(11.0, 6.2, short_label(title, 2 * _LABEL_LENGTH))
     upper, lower = figure.subplots(2, 1, sharex=True)
     step = 0.8 / len(arms)
     for number, (_, style, outputs) in enumerate(arms):
@@ -175,7 +170,7 @@ def _finish_errors(upper: Axes, lower: Axes, outputs: Sequence[str]) -> None:
     lower.set_xlim(-0.5, len(names) - 0.5)
 
 
-def measured_against_exact(model: ModelResult, *, title: str, synthetic: bool) -> Figure | None:
+def measured_against_exact(model: ModelResult, *, title: str) -> ReportFigure | None:
     """Draw the values of every arm against the exact ones, a panel each, all outputs together.
 
     Grey: identity; black: `fitted_line`. None where no arm has values to compare.
@@ -191,7 +186,7 @@ def measured_against_exact(model: ModelResult, *, title: str, synthetic: bool) -
     rows = math.ceil(len(arms) / _PANELS_IN_A_ROW)
     columns = math.ceil(len(arms) / rows)
     size = (max(4.6, 2.9 * columns + 0.4), 3.3 * rows + 1.1)
-    figure = titled_figure(*size, short_label(title, 2 * _LABEL_LENGTH), synthetic)
+    figure = ReportFigure(*size, short_label(title, 2 * _LABEL_LENGTH))
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     everything = np.concatenate([exact.ravel(), *(values.ravel() for _, _, values in arms)])
     margin = 0.04 * float(np.ptp(everything)) or 0.1
@@ -251,31 +246,29 @@ def fitted_line(
 
 
 def predicted_classes(
-    arm: ArmResult, reference: ArmResult, class_names: Sequence[str], *, title: str, synthetic: bool
-) -> Figure:
+    arm: ArmResult, reference: ArmResult, class_names: Sequence[str], *, title: str
+) -> ReportFigure:
     """Draw which class an arm gives the images of each class of the reference."""
     classes = range(len(class_names))
     counts = confusion_matrix(reference.predicted, arm.predicted, labels=classes)
-    figure = plots.confusion_matrix(counts, class_names, synthetic=synthetic)
+    figure = plots.confusion_matrix(counts, class_names)
     axes, scale = figure.axes
-    suffix = " — synthetic data" if synthetic else ""
-    axes.set_title(f"{short_label(title, 2 * _LABEL_LENGTH)}{suffix}", fontsize=12)
+    figure.set_title(short_label(title, 2 * _LABEL_LENGTH))
     axes.set_xlabel(f"class predicted with: {short_label(arm_name(arm), _LABEL_LENGTH)}")
     axes.set_ylabel("class predicted from exact values")
     scale.set_ylabel("share of the exact class (%)")
     return figure
 
 
-def fine_tuning(losses: Mapping[str, Sequence[float]], *, backend: str, synthetic: bool) -> Figure:
+def fine_tuning(losses: Mapping[str, Sequence[float]], *, backend: str) -> ReportFigure:
     """Draw the loss by iteration of each fine-tuned model.
 
     Args:
         losses: name of the model -> mean cross-entropy of an iteration's batch, nats.
         backend: name of the backend.
-        synthetic: whether to say in the title that the data are synthetic.
     """
     title = f"Fine-tuning on {short_label(backend, _LABEL_LENGTH)}"
-    figure = titled_figure(7.5, 3.6, title, synthetic)
+    figure = ReportFigure(7.5, 3.6, title)
     axes = figure.subplots()
     handles = []
     for number, (name, values) in enumerate(losses.items()):
@@ -320,7 +313,7 @@ def _handle(style: _Style, label: str) -> Line2D:
     )  # fmt: skip
 
 
-def _legend(figure: Figure, handles: Sequence[Line2D]) -> None:
+def _legend(figure: ReportFigure, handles: Sequence[Line2D]) -> None:
     columns = min(4, len(handles))
     figure.legend(
         handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=8.5

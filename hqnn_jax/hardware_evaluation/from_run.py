@@ -22,9 +22,9 @@ from hqnn_jax.models.classifier import HybridClassifier
 from hqnn_jax.models.middles import QuantumLayer, build_middle_circuit
 from hqnn_jax.models.pure import Variables
 from hqnn_jax.progress import Progress
+from hqnn_jax.runs.described import brief_model
 from hqnn_jax.runs.finished import FinishedRun
 from hqnn_jax.runs.folder import RunFolder
-from hqnn_jax.runs.report import describe_model
 from hqnn_jax.runs.run import choose_checkpoint
 from hqnn_jax.runs.setup import load_setup
 from hqnn_jax.runs.stages import Stage, Stages
@@ -196,5 +196,4 @@ def _is_ideal(config: Config) -> bool:
 
 
 def _description(config: Config) -> str:
-    described = describe_model(config.model)
-    return f"{described['backbone']}; {described['middle']}"
+    return "; ".join(brief_model(config.model))

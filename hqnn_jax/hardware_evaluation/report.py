@@ -13,7 +13,7 @@ from hqnn_jax.hardware_evaluation.answer import answer, date_of, fine_tuning_eff
 from hqnn_jax.hardware_evaluation.results import ArmKind, ArmResult, HardwareResults, ModelResult
 from hqnn_jax.hardware_evaluation.tables import Record
 from hqnn_jax.reporting import formatting
-from hqnn_jax.reporting.document import Document, Section, Table, write_document
+from hqnn_jax.reporting.document import Document, Listing, Picture, Section, Table, write_document
 from hqnn_jax.text import plural
 
 
@@ -48,13 +48,17 @@ def hardware_document(results: HardwareResults, drawings: Sequence[tuple[str, Fi
             *_compiled(record, drawings),
             _calibration(results.backend, record),
             Section("How to read it", _explanations(results)),
-            Section("Settings", listing=dump_yaml(record["settings"]).rstrip()),
+            Section("Settings", (_yaml(record["settings"]),)),
             *_jobs(results),
-            Section("Environment", listing=dump_yaml(record["environment"]).rstrip()),
+            Section("Environment", (_yaml(record["environment"]),)),
         ),
         synthetic=bool(dataset["synthetic"]),
         data=record,
     )
+
+
+def _yaml(values: Record) -> Listing:
+    return Listing(dump_yaml(values).rstrip())
 
 
 def _images(results: HardwareResults) -> str:
@@ -80,16 +84,15 @@ def _accuracy(results: HardwareResults, record: Record) -> Section:
         if model.get("difference_from_run") is not None
     ]
     found = (tables.accuracy_table(results, record), tables.effort_table(results, record))
-    return Section("Accuracy and agreement", (*described, *checks), tables=found)
+    return Section("Accuracy and agreement", (*described, *checks, *found))
 
 
 def _pictures(results: HardwareResults, record: Record) -> Iterable[Section]:
-    synthetic = bool(results.dataset["synthetic"])
     caption = (
         "Accuracy with its 95 % interval (Wilson) over the images; dotted: exact simulation of "
         "the same model."
     )
-    found = [(caption, figures.accuracy_by_arm(results, record))]
+    found = [Picture(caption, figures.accuracy_by_arm(results, record))]
     for model in results.models:
         for arm in _compared(model):
             figure = figures.predicted_classes(
@@ -97,14 +100,13 @@ def _pictures(results: HardwareResults, record: Record) -> Iterable[Section]:
                 model.reference,
                 results.class_names,
                 title=f"Predictions, exact and on {results.backend}{_of(results, model)}",
-                synthetic=synthetic,
             )
             caption = (
                 f"{model.name}: classes predicted from exact values and from the backend’s. "
                 "Off the diagonal are the images whose prediction the backend changed."
             )
-            found.append((caption, figure))
-    yield Section("Accuracy by arm and changed predictions", figures=tuple(found))
+            found.append(Picture(caption, figure))
+    yield Section("Accuracy by arm and changed predictions", tuple(found))
     losses = {
         model["name"]: model["fine_tuning"]["losses"]
         for model in record["models"]
@@ -113,12 +115,14 @@ def _pictures(results: HardwareResults, record: Record) -> Iterable[Section]:
     table = tables.fine_tuning_table(record["models"])
     if losses or table:
         caption = "Loss of each iteration’s own batch, so it scatters from batch to batch."
-        drawn = figures.fine_tuning(losses, backend=results.backend, synthetic=synthetic)
+        drawn = figures.fine_tuning(losses, backend=results.backend)
         yield Section(
             "Fine-tuning on the backend",
-            fine_tuning_effects(results),
-            tables=(table,) if table else (),
-            figures=((caption, drawn),) if losses else (),
+            (
+                *fine_tuning_effects(results),
+                *((table,) if table else ()),
+                *((Picture(caption, drawn),) if losses else ()),
+            ),
         )
 
 
@@ -134,18 +138,13 @@ def _of(results: HardwareResults, model: ModelResult) -> str:
 
 def _outputs(results: HardwareResults, record: Record) -> Iterable[Section]:
     """Return figures and tables of the circuit's outputs, a section per model that has any."""
-    synthetic = bool(results.dataset["synthetic"])
     for model, shown in zip(results.models, record["models"], strict=True):
         found: tuple[Table, ...] = tables.output_tables(model, shown)
         if not found:
             continue
         of, number = _of(results, model), len(tables.shown_outputs(shown["arms"]))
-        errors = figures.output_errors(
-            model, shown, title=f"Error of each output{of}", synthetic=synthetic
-        )
-        against = figures.measured_against_exact(
-            model, title=f"Measured against exact outputs{of}", synthetic=synthetic
-        )
+        errors = figures.output_errors(model, shown, title=f"Error of each output{of}")
+        against = figures.measured_against_exact(model, title=f"Measured against exact outputs{of}")
         drawn = (
             (_ERRORS_CAPTION, errors),
             (f"A dot per output and image. {_slopes(model)}", against),
@@ -156,9 +155,11 @@ def _outputs(results: HardwareResults, record: Record) -> Iterable[Section]:
         )
         yield Section(
             f"Outputs of the circuit{of}",
-            (fewer,) if number < len(model.outputs) else (),
-            tables=found,
-            figures=tuple((caption, figure) for caption, figure in drawn if figure is not None),
+            (
+                *((fewer,) if number < len(model.outputs) else ()),
+                *found,
+                *(Picture(caption, figure) for caption, figure in drawn if figure is not None),
+            ),
         )
 
 
@@ -190,7 +191,8 @@ def _compiled(record: Record, drawings: Sequence[tuple[str, Figure]]) -> Iterabl
             f"Qiskit’s transpiler, optimisation level {level}; of {plural(tries, 'seed')} the one "
             "with the lowest two-qubit depth."
         )
-        yield Section("The compiled circuit", (text,), tables=shown, figures=tuple(drawings))
+        pictures = (Picture(caption, figure) for caption, figure in drawings)
+        yield Section("The compiled circuit", (text, *shown, *pictures))
 
 
 def _calibration(backend: str, record: Record) -> Section:
@@ -205,7 +207,7 @@ def _calibration(backend: str, record: Record) -> Section:
         return Section(title, (f"There is none: {backend} has no device behind it.",))
     stored = " A stored snapshot: the device is another today." * backend.startswith("fake_")
     device = calibration["device"]
-    return Section(title, (f"{device}, calibrated {date_of(calibration)}.{stored}",), tables=found)
+    return Section(title, (f"{device}, calibrated {date_of(calibration)}.{stored}", *found))
 
 
 def _explanations(results: HardwareResults) -> tuple[str, ...]:
@@ -255,4 +257,4 @@ def _jobs(results: HardwareResults) -> Iterable[Section]:
         if arm.details.get("job_ids")
     ]
     if lines:
-        yield Section("Jobs", listing="\n".join(lines))
+        yield Section("Jobs", (Listing("\n".join(lines)),))

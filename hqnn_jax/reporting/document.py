@@ -1,27 +1,98 @@
-"""A report made of sections: text, tables and figures on one self-contained page."""
+"""A report made of sections: text, tables and figures on one self-contained page.
+
+Runs, comparisons, papers, ablations and evaluations on hardware all are a `Document`, and
+`write_document` is the only thing that writes a page.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
+import jinja2
 from matplotlib.figure import Figure
 
 from hqnn_jax.files import write_atomically
-from hqnn_jax.reporting import plots
-from hqnn_jax.reporting.pages import page_environment
+from hqnn_jax.reporting import formatting, style
+
+_LONG = 40
+"""Cells with more characters are text, which is broken into lines; others are figures."""
+
+
+class Styled(NamedTuple):
+    """A part of a paragraph that looks different: `strong` or `soft`."""
+
+    text: str
+    look: str
+
+
+class Cell(NamedTuple):
+    """A cell with a second, smaller line below its text; `strong` is bold."""
+
+    text: str
+    below: str = ""
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph. `look` is `lead` (larger, what nobody must miss), `note` (smaller) or neither.
+
+    A plain string stands for a plain paragraph.
+    """
+
+    kind: ClassVar = "text"
+    parts: tuple[str | Styled, ...]
+    look: str = ""
+
+
+def lead(text: str) -> Text:
+    """Return a first paragraph in larger type, for what a reader must not miss."""
+    return Text((text,), "lead")
+
+
+def note(text: str) -> Text:
+    """Return a paragraph in smaller type."""
+    return Text((text,), "note")
+
+
+@dataclass(frozen=True)
+class Heading:
+    """The title of a part of a section."""
+
+    kind: ClassVar = "heading"
+    title: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A warning in a frame that begins with a few bold words."""
+
+    kind: ClassVar = "notice"
+    head: str
+    text: str
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text; the first column names the row. `links` leads from row names to pages."""
+    """A table of text; the first column names the row.
 
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    Attributes:
+        columns: heads of the columns.
+        rows: one cell for each column.
+        note: a paragraph below.
+        links: from row names to pages, None for rows without one; empty without any.
+        words: columns beside the first that hold words; long texts are known as such anyway.
+    """
+
+    kind: ClassVar = "table"
+    columns: tuple[str | Cell, ...]
+    rows: tuple[tuple[str | Cell, ...], ...]
     note: str = ""
     links: tuple[str | None, ...] = ()
+    words: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that every row has one cell per column, and a link where there are links."""
@@ -33,30 +104,84 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Section:
-    """A heading with paragraphs, tables, figures and a listing, in this order.
+class Pairs:
+    """Names with their values, which are any JSON, in two columns."""
 
-    `lead` is a first paragraph in larger type, for what a reader must not miss; `figures` are
-    (caption, figure) pairs; `listing` is text shown as it is, a file for example.
+    kind: ClassVar = "pairs"
+    values: Mapping[str, Any]
+
+
+class Card(NamedTuple):
+    """A figure in large type: its name and value in per cent, and what stands below."""
+
+    name: str
+    value: str
+    deviation: str
+    interval: str
+    method: str
+
+
+@dataclass(frozen=True)
+class Cards:
+    """The figures a reader looks for first, side by side."""
+
+    kind: ClassVar = "cards"
+    cards: tuple[Card, ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with its caption, which also names it where there is no `name`."""
+
+    kind: ClassVar = "picture"
+    caption: str
+    figure: Figure
+    name: str = ""
+    file: style.ImageKind = "svg"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Text shown as it is, a file for example."""
+
+    kind: ClassVar = "listing"
+    text: str
+
+
+Block = str | Text | Heading | Notice | Table | Pairs | Cards | Picture | Listing
+BlockT = TypeVar("BlockT")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with whatever stands below it, in this order.
+
+    `synthetic` says whether its figures were measured on synthetic images; None: as the document.
     """
 
     title: str
-    paragraphs: tuple[str, ...] = ()
-    tables: tuple[Table, ...] = ()
-    figures: tuple[tuple[str, Figure], ...] = ()
-    listing: str = ""
-    lead: str = ""
+    blocks: tuple[Block, ...]
+    synthetic: bool | None = None
+
+    def of(self, kind: type[BlockT]) -> tuple[BlockT, ...]:
+        """Return the blocks of a kind."""
+        return tuple(block for block in self.blocks if isinstance(block, kind))
 
 
 @dataclass(frozen=True)
 class Document:
-    """The report of several runs or of a whole paper.
+    """The report of a run, of several runs, of an ablation or of a whole paper.
 
     Attributes:
         title, reference: of what is reported.
         sections: in the order they are read.
-        synthetic: whether any figure was measured on images drawn by a program.
+        synthetic: whether any figure was measured on images drawn by a program; the titles of all
+            figures say so then.
         data: everything shown, ready for JSON.
+        heading: of the page, where it is not the title.
+        about_synthetic: what is said at the top of a synthetic document.
+        notices: further warnings at the top.
+        wide: whether the page is as wide as large tables need.
     """
 
     title: str
@@ -64,6 +189,13 @@ class Document:
     sections: Sequence[Section]
     synthetic: bool
     data: Mapping[str, Any]
+    heading: str = ""
+    about_synthetic: str = (
+        "Figures below were measured on images drawn by a program. They test the software, say "
+        "nothing about patients and cannot be compared with published ones."
+    )
+    notices: tuple[Notice, ...] = ()
+    wide: bool = True
 
 
 def write_document(path: Path, document: Document) -> Path:
@@ -72,10 +204,29 @@ def write_document(path: Path, document: Document) -> Path:
     Raises:
         RunFolderError: when `path` cannot be written.
     """
-    html = (
-        page_environment()
-        .get_template("document.html.j2")
-        .render(document=document, data_uri=lambda figure: plots.data_uri(figure, "svg"))
-    )
+    html = _environment().get_template("page.html.j2").render(document=document)
     write_atomically(path, html.encode())
     return path
+
+
+def _environment() -> jinja2.Environment:
+    """Return the environment of the template; a missing value is an error, text is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("hqnn_jax.reporting"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"inline": formatting.inline, "cell": _cell, "source": _source}
+    environment.tests["long"] = lambda text: len(text) > _LONG
+    return environment
+
+
+def _cell(cell: str | Cell) -> Cell:
+    return cell if isinstance(cell, Cell) else Cell(cell)
+
+
+def _source(picture: Picture, document: Document, section: Section) -> str:
+    synthetic = document.synthetic if section.synthetic is None else section.synthetic
+    return style.data_uri(picture.figure, picture.file, synthetic=synthetic)

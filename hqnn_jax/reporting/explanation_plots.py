@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from hqnn_jax.reporting.plots import GREEN, VERMILION, short_label
+from hqnn_jax.reporting.style import GREEN, VERMILION, ReportFigure, short_label
 
 _COLUMNS = 6
 _ROWS = ("image", "Grad-CAM", "integrated\ngradients")
@@ -25,9 +24,7 @@ def explanations(
     labels: Integer[np.ndarray, " images"],
     predicted: Integer[np.ndarray, " images"],
     class_names: Sequence[str],
-    *,
-    synthetic: bool,
-) -> Figure:
+) -> ReportFigure:
     """Draw, one below the other, each image, its Grad-CAM over it and its integrated gradients.
 
     Every map has the colour scale of its own image. Wrong predictions have a heavy vermilion frame
@@ -39,14 +36,12 @@ def explanations(
         attributions: signed, summed over the channels.
         labels, predicted: true class and the class that is explained.
         class_names: one name per class.
-        synthetic: whether to say in the title that the data are synthetic.
     """
     blocks = math.ceil(len(images) / _COLUMNS)
     columns = min(_COLUMNS, len(images))
     # The last row of a block also holds the class names below it.
-    figure = Figure(figsize=(1.1 + 1.6 * columns, 5.4 * blocks + 0.5), layout="constrained")
-    title = "Why the model says so" + (" — synthetic data" if synthetic else "")
-    figure.suptitle(title, fontsize=12)
+    size = (1.1 + 1.6 * columns, 5.4 * blocks + 0.5)
+    figure = ReportFigure(*size, "Why the model says so")
     grid = figure.subplots(len(_ROWS) * blocks, columns, squeeze=False)
     for axes in grid.ravel():
         axes.set(xticks=[], yticks=[])

@@ -1,101 +1,48 @@
-"""The figures of a report.
-
-Every function returns a new `matplotlib.figure.Figure` and touches no global state. Colours are
-those of Okabe and Ito (2008), which people with any colour vision tell apart, with grey for their
-yellow, which is too pale for lines on white.
-"""
+"""The figures of a run; every function returns a new one."""
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float, Integer, Num, UInt8
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import roc_curve
 
 from hqnn_jax.evaluation.metrics import CLASS_METRICS
 from hqnn_jax.evaluation.statistics import calibration_bins
 from hqnn_jax.reporting import formatting
+from hqnn_jax.reporting.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    PALETTE,
+    SKY,
+    VERMILION,
+    ReportFigure,
+    plain_axes,
+    short_label,
+)
 
-BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-PURPLE, SKY, BLACK, GREY = "#CC79A7", "#56B4E9", "#000000", "#8C8C8C"
-PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK, GREY)
 _DASHES = ("-", "--", ":", "-.")
-_LABEL_LENGTH = 24
-
-
-def short_label(name: str, length: int = _LABEL_LENGTH) -> str:
-    """Return a name of at most `length` characters, safe from matplotlib's `$` formulae.
-
-    MedMNIST explains some classes in brackets; the explanation goes first.
-    """
-    if len(name) > length:
-        name = name.split("(", maxsplit=1)[0].strip() or name
-    if len(name) > length:
-        name = name[: length - 1].rstrip() + "…"
-    return name.replace("$", r"\$")
-
-
-def image_file(figure: Figure, kind: Literal["svg", "png"]) -> bytes:
-    """Return the content of an image file: SVG for lines and text, PNG (160 dpi) for images.
-
-    Equal figures give equal bytes, so a report can be reproduced bit for bit.
-    """
-    buffer = io.BytesIO()
-    # Without a fixed salt and date matplotlib writes random identifiers and the current time.
-    with mpl.rc_context({"svg.hashsalt": "hqnn_jax"}):
-        metadata = {"Date": None} if kind == "svg" else {"Software": None}
-        figure.savefig(buffer, format=kind, bbox_inches="tight", metadata=metadata, dpi=160)
-    return buffer.getvalue()
-
-
-def data_uri(figure: Figure, kind: Literal["svg", "png"]) -> str:
-    """Encode the image file of a figure as a `data:` URI."""
-    mime = "image/svg+xml" if kind == "svg" else "image/png"
-    return f"data:{mime};base64,{base64.b64encode(image_file(figure, kind)).decode('ascii')}"
-
-
-def _title(title: str, synthetic: bool) -> str:
-    return f"{title} — synthetic data" if synthetic else title
-
-
-def titled_figure(width: float, height: float, title: str, synthetic: bool) -> Figure:
-    """Return an empty figure (inches) with a title that names synthetic data as such."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(_title(title, synthetic), fontsize=12)
-    return figure
-
-
-def plain_axes(axes: Axes, xlabel: str, ylabel: str) -> None:
-    """Give axes the look they share: two spines, a pale grid behind everything, and labels."""
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="0.9", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(ylabel)
 
 
 def training_curves(
-    history: Sequence[Mapping[str, Any]], best_epochs: Mapping[int, int], *, synthetic: bool
-) -> Figure:
+    history: Sequence[Mapping[str, Any]], best_epochs: Mapping[int, int]
+) -> ReportFigure:
     """Draw loss and accuracy over the epochs, one line per seed, best epoch marked.
 
     Args:
         history: one mapping per seed and epoch with `seed`, `epoch`, `train_loss`,
             `validation_loss` (nats), `train_accuracy`, `validation_accuracy` (fractions).
         best_epochs: seed -> epoch of the evaluated checkpoint.
-        synthetic: whether to say in the title that the data are synthetic.
     """
-    figure = titled_figure(9.0, 3.5, "Training curves", synthetic)
+    figure = ReportFigure(9.0, 3.5, "Training curves")
     loss_axes, accuracy_axes = figure.subplots(1, 2)
     _history_lines(loss_axes, history, best_epochs, "loss", 1.0)
     _history_lines(accuracy_axes, history, best_epochs, "accuracy", 100.0)
@@ -135,21 +82,19 @@ def confusion_matrix(
     confusion: Num[np.ndarray, "classes classes"],
     class_names: Sequence[str],
     *,
-    synthetic: bool,
     split: str = "test",
-) -> Figure:
+) -> ReportFigure:
     """Draw a confusion matrix: counts and the percentage of the true class.
 
     Args:
         confusion: counts (or their mean over seeds), true class first.
         class_names: one name per class.
-        synthetic: whether to say in the title that the data are synthetic.
         split: which split the title names.
     """
     num_classes = len(class_names)
     side = 2.4 + 0.72 * num_classes
-    title = _title(f"Confusion matrix of the {split} split", synthetic)
-    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
+    figure = ReportFigure(side + 0.6, side)
+    title = f"Confusion matrix of the {split} split"
     _draw_confusion(figure, confusion, class_names, class_names, title)
     return figure
 
@@ -160,19 +105,16 @@ def cross_confusion_matrix(
     class_names: Sequence[str],
     *,
     dataset: str,
-    synthetic: bool,
-) -> Figure:
+) -> ReportFigure:
     """Draw which of the model's classes it gives the images of another dataset.
 
     Args:
         confusion: counts (or their mean over seeds), true class (theirs) first.
         their_class_names, class_names: one name per row and per column.
         dataset: name of the other dataset.
-        synthetic: whether to say in the title that the data are synthetic.
     """
-    size = (4.0 + 0.72 * len(class_names), 2.4 + 0.72 * len(their_class_names))
-    figure = Figure(figsize=size, layout="constrained")
-    title = _title(f"Confusion matrix on {dataset}", synthetic)
+    figure = ReportFigure(4.0 + 0.72 * len(class_names), 2.4 + 0.72 * len(their_class_names))
+    title = f"Confusion matrix on {dataset}"
     axes = _draw_confusion(figure, confusion, their_class_names, class_names, title)
     axes.set_xlabel("predicted class (of the model)")
     axes.set_ylabel(f"true class (of {dataset})")
@@ -180,7 +122,7 @@ def cross_confusion_matrix(
 
 
 def _draw_confusion(
-    figure: Figure,
+    figure: ReportFigure,
     confusion: np.ndarray,
     row_names: Sequence[str],
     column_names: Sequence[str],
@@ -190,8 +132,7 @@ def _draw_confusion(
     totals = counts.sum(axis=1, keepdims=True)
     percent = 100 * np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
     axes = figure.subplots()
-    # A title of the axes, not of the figure, stays close to the square picture.
-    axes.set_title(title, fontsize=12)
+    figure.set_title(title, axes)
     # The square root lets the few errors of a good classifier show.
     picture = axes.imshow(percent, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=100))
     for row, column in np.ndindex(counts.shape):
@@ -216,16 +157,13 @@ def _draw_confusion(
     return axes
 
 
-def per_class_bars(per_class: Sequence[Mapping[str, Any]], *, synthetic: bool) -> Figure:
+def per_class_bars(per_class: Sequence[Mapping[str, Any]]) -> ReportFigure:
     """Draw precision, recall and F1 of every class with their 95 % intervals.
 
     Args:
         per_class: the `per_class` list of `compute_metrics`, fractions.
-        synthetic: whether to say in the title that the data are synthetic.
     """
-    figure = titled_figure(
-        max(5.0, 1.5 + 0.95 * len(per_class)), 3.8, "Test metrics by class", synthetic
-    )
+    figure = ReportFigure(max(5.0, 1.5 + 0.95 * len(per_class)), 3.8, "Test metrics by class")
     axes = figure.subplots()
     positions = np.arange(len(per_class))
     lowest = 1.0
@@ -266,9 +204,8 @@ def roc_curves(
     labels: Integer[np.ndarray, " samples"],
     per_class: Sequence[Mapping[str, Any]],
     *,
-    synthetic: bool,
     split: str = "test",
-) -> Figure:
+) -> ReportFigure:
     """Draw one-vs-rest ROC curves of a split, one line per class and seed.
 
     The right panel enlarges the corner that good classifiers share.
@@ -276,10 +213,9 @@ def roc_curves(
     Args:
         probabilities, labels: predictions of every seed and the true classes.
         per_class: the `per_class` list of `compute_metrics`, for names and areas.
-        synthetic: whether to say in the title that the data are synthetic.
         split: which split the title names.
     """
-    figure = titled_figure(10.0, 4.3, f"One-vs-rest ROC curves of the {split} split", synthetic)
+    figure = ReportFigure(10.0, 4.3, f"One-vs-rest ROC curves of the {split} split")
     whole, corner = figure.subplots(1, 2)
     shown = [1] if len(per_class) == 2 else range(len(per_class))
     for c in shown:
@@ -310,14 +246,12 @@ def reliability_diagram(
     labels: Integer[np.ndarray, " samples"],
     *,
     num_bins: int,
-    synthetic: bool,
-) -> Figure:
+) -> ReportFigure:
     """Draw accuracy against confidence per bin, all seeds together, and the bins' sizes.
 
     Args:
         probabilities, labels: predictions of every seed and the true classes.
         num_bins: number of equal-width bins of the confidence.
-        synthetic: whether to say in the title that the data are synthetic.
     """
     confidence = probabilities.max(axis=-1).astype(np.float64).ravel()
     correct = (probabilities.argmax(axis=-1) == labels).ravel()
@@ -327,7 +261,7 @@ def reliability_diagram(
     accuracy = np.bincount(bins, correct, num_bins)[filled] / size[filled]
     mean_confidence = np.bincount(bins, confidence, num_bins)[filled] / size[filled]
 
-    figure = titled_figure(4.6, 5.0, "Reliability on the test split", synthetic)
+    figure = ReportFigure(4.6, 5.0, "Reliability on the test split")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color="0.6", linewidth=0.9, linestyle="--", label="calibrated")
     upper.plot(mean_confidence, accuracy, "o-", color=BLUE, linewidth=1.4, label="model")
@@ -349,9 +283,7 @@ def sample_predictions(
     labels: Integer[np.ndarray, " images"],
     probabilities: Float[np.ndarray, "images classes"],
     class_names: Sequence[str],
-    *,
-    synthetic: bool,
-) -> Figure:
+) -> ReportFigure:
     """Draw test images with true class, predicted class and its probability.
 
     Wrong predictions have a heavy vermilion frame and a cross, so that colour is not needed.
@@ -360,12 +292,11 @@ def sample_predictions(
         images: 1 (grey) or 3 (RGB) channels.
         labels, probabilities: of these images.
         class_names: one name per class.
-        synthetic: whether to say in the title that the data are synthetic.
     """
     columns = min(6, max(1, len(images)))
     rows = max(1, math.ceil(len(images) / columns))
     title = "Test images with their predictions"
-    figure = titled_figure(1.75 * columns, 2.15 * rows + 0.4, title, synthetic)
+    figure = ReportFigure(1.75 * columns, 2.15 * rows + 0.4, title)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
         axes.set(xticks=[], yticks=[])

@@ -55,6 +55,15 @@ def describe_network(model: ModelConfig) -> str:
     return ARROW.join(part for part in parts if part)
 
 
+def brief_model(model: ModelConfig) -> tuple[str, str]:
+    """Return in a few words what a model is made of: its backbone and its middle."""
+    circuit = model.circuit
+    size = f"{circuit.name}, {circuit.num_qubits} qubits, {circuit.num_layers} layers"
+    middle = MIDDLES[model.middle].description.format(circuit=size)
+    backbone = f"{model.backbone.name} at {model.backbone.image_size} px"
+    return backbone + (", frozen" if model.backbone.frozen else ""), middle
+
+
 def describe_training(config: Config) -> str:
     """Return how a run is fitted and which of its parameters are evaluated, on which views."""
     training, evaluation = config.training, config.evaluation

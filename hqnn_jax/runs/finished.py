@@ -98,6 +98,11 @@ class FinishedRun:
         """Name of the folder."""
         return self.files.path.resolve().name
 
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds, in the order of all that is of several."""
+        return tuple(entry["seed"] for entry in self.metrics["seeds"])
+
 
 def load_run(path: Path, data_dir: Path | None = None) -> FinishedRun:
     """Read and check the folder of a finished run.

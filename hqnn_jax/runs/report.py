@@ -1,26 +1,37 @@
-"""The self-contained HTML report of a run, and the comparison of several runs."""
+"""The self-contained HTML report of a run."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import quote
+from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from hqnn_jax.config import ModelConfig
-from hqnn_jax.config.names import MIDDLES
-from hqnn_jax.errors import RunFolderError
 from hqnn_jax.evaluation.metrics import BOOTSTRAP, CLASS_METRICS, LABELS, METRICS
 from hqnn_jax.evaluation.published import SPLITS, Published
-from hqnn_jax.files import write_atomically
-from hqnn_jax.reporting import formatting, plots
-from hqnn_jax.reporting.explanation_plots import explanations
-from hqnn_jax.reporting.pages import page_environment
-from hqnn_jax.runs.finished import FinishedRun, StoredExplanations, load_run
+from hqnn_jax.reporting import formatting
+from hqnn_jax.reporting.document import (
+    Block,
+    Card,
+    Cards,
+    Cell,
+    Document,
+    Heading,
+    Listing,
+    Notice,
+    Pairs,
+    Section,
+    Styled,
+    Table,
+    Text,
+    note,
+    write_document,
+)
+from hqnn_jax.runs.beside_published import published_section
+from hqnn_jax.runs.described import brief_model
+from hqnn_jax.runs.finished import FinishedRun, load_run
+from hqnn_jax.runs.pictures import cross_picture, pictures
 
 
 def write_report(
@@ -45,256 +56,262 @@ def write_report(
         ConfigurationError: when its `config.yaml` cannot be used.
     """
     run = load_run(run_dir)
-    html = (
-        page_environment()
-        .get_template("report.html.j2")
-        .render(
-            run=run,
-            metrics=run.metrics,
-            dataset=run.metrics["dataset"],
-            model=describe_model(run.config.model),
-            splits=SPLITS,
-            scalar_metrics=tuple(METRICS),
-            class_metrics=CLASS_METRICS,
-            fallback_method=BOOTSTRAP,
-            published=published,
-            mismatches={} if published is None else _mismatches(run, published),
-            comparison=[] if published is None else _compare_scalars(run, published),
-            class_comparison=[] if published is None else _compare_classes(run, published),
-            figures=_figures(run, circuit_figure),
-            cross_datasets=_cross_datasets(run),
-        )
+    return write_document(run.files.report, run_document(run, circuit_figure, published))
+
+
+def run_document(
+    run: FinishedRun, circuit_figure: Figure | None, published: Published | None
+) -> Document:
+    """Return the page of `write_report`."""
+    metrics, dataset, seeds = run.metrics, run.metrics["dataset"], run.seeds
+    summary = (
+        f"{dataset['name']}, {len(dataset['class_names'])} classes",
+        *brief_model(run.config.model),
+        f"{formatting.count(metrics['parameters']['total'])} parameters",
+        f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}",
     )
-    write_atomically(run.files.report, html.encode())
-    return run.files.report
+    return Document(
+        title=f"{run.name} – {dataset['name']}",
+        heading=run.name,
+        reference=" · ".join(summary),
+        sections=(
+            _test_split(run),
+            *(() if published is None else (published_section(run, published),)),
+            Section("Metrics by split", tuple(_by_split(run))),
+            _by_class(run),
+            Section("Figures", pictures(run, circuit_figure)),
+            *(_cross_dataset(run, entry) for entry in metrics.get("cross_datasets", ())),
+            _parameters_and_time(metrics),
+            _dataset(dataset),
+            Section("Environment", (Pairs(run.environment),)),
+            Section("Configuration", (Listing(run.config_text),)),
+        ),
+        synthetic=dataset["synthetic"],
+        about_synthetic="Every image of this run was drawn by a program. The figures below test "
+        "the software; they say nothing about real blood cells and must not be quoted as results.",
+        data={},
+        wide=False,
+    )
 
 
-def compare_runs(run_dirs: Sequence[Path], out: Path) -> Path:
-    """Write one HTML page with several finished runs side by side.
+def _method(figures: Mapping[str, Any], metric: str) -> str:
+    """Return how an interval was made when the run was evaluated.
 
-    Args:
-        run_dirs: folders of finished runs, in the order of the rows.
-        out: file to write; links to the runs' reports are relative to it.
-
-    Returns:
-        `out`.
-
-    Raises:
-        RunFolderError: without folders, when one is not that of a finished run, or when `out`
-            cannot be written.
-        ConfigurationError: for an unusable `config.yaml`.
+    Runs that were evaluated before the methods were recorded have bootstrap intervals only.
     """
-    if not run_dirs:
-        raise RunFolderError("compare: no run folder given; expected at least one finished run")
-    runs = [load_run(run_dir) for run_dir in run_dirs]
-    rows = [
-        {
-            "run": run,
-            "link": _link(run.files.report, out),
-            "model": describe_model(run.config.model),
-        }
-        for run in runs
-    ]
-    fingerprints = {run.metrics["dataset"]["fingerprint"] for run in runs}
-    html = (
-        page_environment()
-        .get_template("comparison.html.j2")
-        .render(rows=rows, scalar_metrics=tuple(METRICS), same_dataset=len(fingerprints) == 1)
+    return str(figures.get("interval_methods", {}).get(metric, BOOTSTRAP))
+
+
+def _card(name: str, figures: Mapping[str, Any], metric: str, *, several: bool) -> Card:
+    return Card(
+        name,
+        formatting.percent(figures[metric]),
+        formatting.percent(figures["standard_deviation"][metric]) if several else "",
+        formatting.interval(figures["intervals"][metric]),
+        _method(figures, metric),
     )
-    write_atomically(out, html.encode())
-    return out
 
 
-def describe_model(model: ModelConfig) -> dict[str, str]:
-    """Return what tables say of a model: its backbone and its middle."""
-    circuit = model.circuit
-    size = f"{circuit.name}, {circuit.num_qubits} qubits, {circuit.num_layers} layers"
-    middle = MIDDLES[model.middle].description.format(circuit=size)
-    backbone = f"{model.backbone.name} at {model.backbone.image_size} px"
-    if model.backbone.frozen:
-        backbone += ", frozen"
-    return {"backbone": backbone, "middle": middle}
+def _cell(figures: Mapping[str, Any], metric: str) -> Cell:
+    """Write a metric with its interval below."""
+    return Cell(
+        formatting.percent(figures[metric]), formatting.interval(figures["intervals"][metric])
+    )
 
 
-def _mismatches(run: FinishedRun, published: Published) -> dict[str, str | None]:
-    """Return for every split why its published figures are of other data, None if of the same."""
-    return {
-        split: published.task.mismatch(split, run.config, len(run.predictions.labels[split]))
+def _test_split(run: FinishedRun) -> Section:
+    evaluation, several = run.config.evaluation, len(run.seeds) > 1
+    resamples = formatting.count(evaluation.bootstrap_samples)
+    text = (
+        (
+            f"Mean ± standard deviation over seeds {', '.join(map(str, run.seeds))}; below it the "
+            if several
+            else "Below each figure its "
+        )
+        + "95 % interval over the test images, the uncertainty of one trained model, and how it is "
+        f"made: Wilson’s for proportions, or the percentile bootstrap ({resamples} resamples)"
+        + ("; bounds are averaged over seeds" if several else "")
+        + f". The evaluated parameters are those of the {evaluation.checkpoint} epoch"
+        + (" by validation accuracy" if evaluation.checkpoint == "best" else "")
+        + "."
+    )
+    test = run.metrics["test"]
+    cards = (_card(LABELS[metric], test, metric, several=several) for metric in METRICS)
+    return Section("Test split", (Cards(tuple(cards)), note(text)))
+
+
+def _by_split(run: FinishedRun) -> Iterator[Block]:
+    metrics = run.metrics
+    heads = (Cell(LABELS[metric], _method(metrics["test"], metric)) for metric in METRICS)
+    rows: tuple[tuple[str | Cell, ...], ...] = tuple(
+        (
+            split,
+            formatting.count(sum(entry["support"] for entry in metrics[split]["per_class"])),
+            *(_cell(metrics[split], metric) for metric in METRICS),
+        )
         for split in SPLITS
-    }
-
-
-def _comparison_row(
-    split: str,
-    label: str,
-    metric: str,
-    values: Mapping[str, Any],
-    published: float,
-    mismatch: str | None,
-) -> dict[str, Any]:
-    ours, bounds = values[metric], values["intervals"][metric]
-    row = {
-        "split": split,
-        "label": label,
-        "metric": metric,
-        "published": published,
-        "ours": ours,
-        "interval": bounds,
-    }
-    if mismatch is not None:
-        return row | {"difference": None, "inside": None}
-    return row | {
-        "difference": None if ours is None else ours - published,
-        "inside": None if bounds is None else bounds[0] <= published <= bounds[1],
-    }
-
-
-def _compare_scalars(run: FinishedRun, published: Published) -> list[dict[str, Any]]:
-    mismatches = _mismatches(run, published)
-    return [
-        _comparison_row(split, "", metric, run.metrics[split], value, mismatches[split])
-        for split in reversed(SPLITS)
-        for metric, value in published.figures.get(split, {}).items()
-    ]
-
-
-def _compare_classes(run: FinishedRun, published: Published) -> list[dict[str, Any]]:
-    split = published.per_class_split
-    if split is None:
-        return []
-    ours = run.metrics[split]["per_class"]
-    outside = [label for label in published.per_class if label >= len(ours)]
-    if outside:
-        raise RunFolderError(
-            f"{run.files.path}: the published figures have a class {outside[0]}, the run has only "
-            f"{len(ours)} classes; remove evaluation.paper or use the paper's task"
+    )
+    text = (
+        f"All in per cent, with 95 % intervals, made as the head of the column says. "
+        f"{_about_areas(metrics)} Calibration error: expected calibration error over "
+        f"{run.config.evaluation.calibration_bins} bins; its interval is biased upwards for a "
+        "nearly calibrated model."
+    )
+    yield Table(("Split", "Images", *heads), rows, note=text)
+    if len(run.seeds) > 1:
+        yield Heading("Test split, seed by seed")
+        yield Table(
+            ("Seed", "Evaluated epoch", *(LABELS[metric] for metric in METRICS)),
+            tuple(
+                (
+                    str(entry["seed"]),
+                    str(entry["best_epoch"]),
+                    *(_cell(entry["test"], metric) for metric in METRICS),
+                )
+                for entry in metrics["seeds"]
+            ),
         )
-    mismatch = _mismatches(run, published)[split]
-    return [
-        _comparison_row(split, ours[label]["class"], metric, ours[label], value, mismatch)
-        for label, values in sorted(published.per_class.items())
-        for metric, value in values.items()
-    ]
 
 
-def _figures(run: FinishedRun, circuit_figure: Figure | None) -> list[dict[str, str]]:
-    """Return every figure as title, note and data URI."""
-    test, predictions = run.metrics["test"], run.predictions
-    names, synthetic = run.metrics["dataset"]["class_names"], run.metrics["dataset"]["synthetic"]
-    probabilities, labels = predictions.probabilities["test"], predictions.labels["test"]
-    best = {entry["seed"]: entry["best_epoch"] for entry in run.metrics["seeds"]}
-    each, mean, first = "", "", ""
-    if len(best) > 1:
-        each, mean = " One line per seed.", " Mean over seeds."
-        first = f" Predicted by seed {predictions.seeds[0]}."
-    curves = plots.training_curves(run.history, best, synthetic=synthetic)
-    confusion = plots.confusion_matrix(
-        np.asarray(test["confusion_matrix"]), names, synthetic=synthetic
+def _about_areas(metrics: Mapping[str, Any]) -> str:
+    """Say of which classes the area under the ROC curve is."""
+    names = metrics["dataset"]["class_names"]
+    if len(names) == 2:
+        return f"ROC-AUC: that of {names[1]}."
+    told = ", ".join(
+        f"{split} {metrics[split]['roc_auc_classes']} of {len(names)}"
+        for split in SPLITS
+        if "roc_auc_classes" in metrics[split]
     )
-    bars = plots.per_class_bars(test["per_class"], synthetic=synthetic)
-    roc = plots.roc_curves(probabilities, labels, test["per_class"], synthetic=synthetic)
-    reliability = plots.reliability_diagram(
-        probabilities,
-        labels,
-        num_bins=run.config.evaluation.calibration_bins,
-        synthetic=synthetic,
+    return f"ROC-AUC: mean over the classes against all others{f': {told}' if told else ''}."
+
+
+def _by_class(run: FinishedRun) -> Section:
+    test = run.metrics["test"]
+    heads = (Cell(LABELS[metric], _method(test, metric)) for metric in CLASS_METRICS)
+    rows = tuple(
+        (
+            entry["class"],
+            formatting.count(entry["support"]),
+            *(_cell(entry, metric) for metric in CLASS_METRICS),
+            formatting.percent(entry["accuracy"]),
+        )
+        for entry in test["per_class"]
     )
-    samples = plots.sample_predictions(
-        predictions.sample_images,
-        labels[predictions.sample_indices],
-        probabilities[0, predictions.sample_indices],
-        names,
-        synthetic=synthetic,
+    table = Table(("Class", "Images", *heads, "Accuracy, one-vs-rest"), rows)
+    return Section("Test metrics by class", (table,))
+
+
+def _cross_dataset(run: FinishedRun, entry: Mapping[str, Any]) -> Section:
+    """Return the section of the evaluation on another dataset."""
+    several = len(run.seeds) > 1
+    cards = (
+        ("Accuracy, all classes", entry["open"], "accuracy"),
+        ("Accuracy, mapped classes", entry["closed"], "accuracy"),
+        ("Macro F1, mapped classes", entry["closed"], "macro_f1"),
     )
-    marks = "✓ and thin frame: right. ✗ and heavy frame: wrong, with the true class."
-    figures = [
-        _figure("Training curves", f"Circles mark the evaluated epoch.{each}", curves),
-        _figure(
-            "Confusion matrix",
-            f"Images, and their share of the true class; the colour scale is that of the square "
-            f"root, so that rare errors show.{mean}",
-            confusion,
+    drawn = (Notice("Synthetic data.", "These images were drawn by a program."),)
+    about = note(f"About these images: {'; '.join(entry['warnings'])}.")
+    reading = (
+        "All classes: the answer may be any class of the model. Mapped classes: only the mapped "
+        "ones may be answered, their probabilities divided by their sum. "
+        f"{'Mean ± standard deviation over seeds. ' if several else ''}Below, recall in both "
+        f"readings, with 95 % intervals ({_method(entry['open'], 'recall')})."
+    )
+    origin = {
+        "Licence": entry["licence"],
+        "Citation": entry["citation"],
+        "Fingerprint (SHA-256)": entry["fingerprint"],
+    }
+    return Section(
+        f"On another dataset: {entry['name']}",
+        (
+            *(drawn if entry["synthetic"] else ()),
+            _which_images(entry, several=several),
+            *((about,) if entry["warnings"] else ()),
+            Cards(tuple(_card(*card, several=several) for card in cards)),
+            note(reading),
+            _recalls(entry),
+            cross_picture(entry),
+            Pairs(origin),
         ),
-        _figure("Per-class metrics", f"With 95 % intervals: {_methods(run)}.{mean}", bars),
-        _figure("ROC curves", f"Each class against all others.{each}", roc),
-        _figure(
-            "Reliability diagram",
-            "Accuracy among images predicted with a given confidence, all seeds together."
-            if mean
-            else "Accuracy among images predicted with a given confidence.",
-            reliability,
-        ),
-        _figure("Sample predictions", marks + first, samples, "png"),
+        synthetic=entry["synthetic"],
+    )
+
+
+def _which_images(entry: Mapping[str, Any], *, several: bool) -> Text:
+    parts: list[str | Styled] = [
+        f"The model{'s' if several else ''}, unchanged, on all "
+        f"{formatting.count(sum(entry['counts'].values()))} images of the mapped classes, stored "
+        f"at {entry['resolution']} px. "
     ]
-    if run.explanations is not None:
-        figures.append(_explanations_figure(run, run.explanations))
-    if circuit_figure is not None:
-        middle = describe_model(run.config.model)["middle"]
-        figures.append(_figure("Circuit", f"The {middle}.", circuit_figure))
-    return figures
+    if entry["left_out"]:
+        left_out = formatting.inline(entry["left_out"])
+        parts.append(f"Left out, since not in the class map: {left_out}. ")
+    if entry["trained_on"]:
+        same = (
+            f"{formatting.count(entry['trained_on'])} of these images are, byte for byte, in the "
+            "training split."
+        )
+        parts.append(Styled(same, "strong"))
+    return Text(tuple(parts))
 
 
-def _methods(run: FinishedRun) -> str:
-    """Say how the intervals of the classes' metrics were made when the run was evaluated."""
-    methods = run.metrics["test"].get("interval_methods", {})
-    names = ((LABELS[name], methods.get(name, BOOTSTRAP)) for name in CLASS_METRICS)
-    return ", ".join(f"{name} {method}" for name, method in names)
-
-
-def _explanations_figure(run: FinishedRun, explained: StoredExplanations) -> dict[str, str]:
-    figure = explanations(
-        explained.images,
-        explained.cams,
-        explained.attributions,
-        explained.labels,
-        explained.predicted,
-        run.metrics["dataset"]["class_names"],
-        synthetic=run.metrics["dataset"]["synthetic"],
+def _recalls(entry: Mapping[str, Any]) -> Table:
+    there: dict[str, list[str]] = {}
+    for theirs, ours in entry["config"]["class_map"].items():
+        there.setdefault(ours, []).append(theirs)
+    readings: Sequence[Any] = (entry["open"]["per_class"], entry["closed"]["per_class"])
+    rows = tuple(
+        (
+            of_all["class"],
+            formatting.inline(there[of_all["class"]]),
+            formatting.count(of_all["support"]),
+            _cell(of_all, "recall"),
+            _cell(of_mapped, "recall"),
+        )
+        for of_all, of_mapped in zip(*readings, strict=True)
     )
-    note = (
-        "Grad-CAM: the brighter, the more this place of the last convolutional stage speaks for "
-        "the predicted class. Integrated gradients, from the image’s mean colour: blue speaks for "
-        "the predicted class, red against it; they add up to the difference of the logits within "
-        f"{formatting.percent(explained.completeness_error(), 1)} %. Both show what the model "
-        "reacts to, which need not be what is medically relevant. Half of the images are wrongly "
-        f"classified, as far as there are such. Model of seed {run.predictions.seeds[0]}."
+    columns = (
+        "Class of the model", "Class there", "Images", "Recall, all classes",
+        "Recall, mapped classes",
+    )  # fmt: skip
+    return Table(columns, rows, words=("Class there",))
+
+
+def _parameters_and_time(metrics: Mapping[str, Any]) -> Section:
+    parameters, time = metrics["parameters"], metrics["time"]
+    groups = ("backbone", "circuit", "classical", "total")
+    values = {f"{group} parameters": formatting.count(parameters[group]) for group in groups} | {
+        "Compilation": formatting.duration(time["compile_s"]),
+        "Training": formatting.duration(time["train_s"]),
+        "One epoch": formatting.duration(time["epoch_s"]),
+    }
+    return Section("Parameters and time", (Pairs(values),))
+
+
+def _dataset(dataset: Mapping[str, Any]) -> Section:
+    values = {
+        "Name": dataset["name"] + (" (synthetic)" if dataset["synthetic"] else ""),
+        "Classes": dataset["class_names"],
+        "Images": dataset["counts"],
+        "Licence": dataset["licence"],
+        "Citation": dataset["citation"],
+        "Fingerprint (SHA-256)": dataset["fingerprint"],
+    }
+    shared = "; ".join(
+        f"{formatting.count(pair['images'])} of {pair['second']} also in {pair['first']} "
+        f"({formatting.count(pair['different_labels'])} with another label)"
+        for pair in dataset["shared_images"]
+        if pair["images"]
     )
-    return _figure("Explained predictions", note, figure, "png")
-
-
-def _cross_datasets(run: FinishedRun) -> list[dict[str, Any]]:
-    """Return the evaluations on other datasets, each with its figure."""
-    sections = []
-    for entry in run.metrics.get("cross_datasets", ()):
-        figure = plots.cross_confusion_matrix(
-            np.asarray(entry["open"]["confusion_matrix"]),
-            entry["class_names"],
-            entry["model_class_names"],
-            dataset=entry["name"],
-            synthetic=entry["synthetic"],
-        )
-        note = "Images, and their share of the true class." + (
-            " Mean over seeds." if len(entry["seeds"]) > 1 else ""
-        )
-        title = f"Confusion matrix on {entry['name']}"
-        names_there: dict[str, list[str]] = {}
-        for theirs, ours in entry["config"]["class_map"].items():
-            names_there.setdefault(ours, []).append(theirs)
-        sections.append(
-            {**entry, "names_there": names_there, "figure": _figure(title, note, figure)}
-        )
-    return sections
-
-
-def _figure(
-    title: str, note: str, figure: Figure, kind: Literal["svg", "png"] = "svg"
-) -> dict[str, str]:
-    return {"title": title, "note": note, "uri": plots.data_uri(figure, kind)}
-
-
-def _link(report: Path, page: Path) -> str | None:
-    """Return the relative, URL-quoted link from `page` to a report, None if it is not there."""
-    if not report.is_file():
-        return None
-    relative = Path(os.path.relpath(report.resolve(), page.resolve().parent))
-    return quote(relative.as_posix())
+    head = Styled("Byte-identical images across splits:", "strong")
+    warnings = dataset.get("warnings", ())
+    return Section(
+        "Dataset",
+        (
+            Pairs(values),
+            Text((head, f" {shared or 'none'}.")),
+            *(Text((Styled("Note:", "strong"), f" {warning}")) for warning in warnings),
+        ),
+    )

@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 from hqnn_jax.config import MIDDLE_NAMES, ModelConfig
 from hqnn_jax.errors import ConfigurationError, RunFolderError
 from hqnn_jax.evaluation.published import Published, Task
-from hqnn_jax.runs.report import compare_runs, describe_model, write_report
+from hqnn_jax.runs.described import brief_model
+from hqnn_jax.runs.report import write_report
+from hqnn_jax.runs.side_by_side import compare_runs
 
 PUBLISHED = Published(
     title="A paper <about> cells",
@@ -386,5 +388,5 @@ def test_every_middle_has_a_description():
     texts = set()
     for middle in MIDDLE_NAMES:
         config = ModelConfig.model_validate({"backbone": {"name": "compact"}, "middle": middle})
-        texts.add(describe_model(config)["middle"])
+        texts.add(brief_model(config)[1])
     assert len(texts) == len(MIDDLE_NAMES)

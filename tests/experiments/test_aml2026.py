@@ -24,7 +24,7 @@ from hqnn_jax.experiments.aml2026.data import (
 )
 from hqnn_jax.experiments.paper import Request
 from hqnn_jax.progress import Progress
-from hqnn_jax.reporting.document import write_document
+from hqnn_jax.reporting.document import Table, write_document
 from hqnn_jax.training.patience import PatientFit
 
 QUIET = Progress(terminal=False)
@@ -222,13 +222,13 @@ def test_the_report_has_the_tables(small, tmp_path):
     document = small[1]
     titles = [section.title for section in document.sections]
     assert titles[0] == "Accuracy by number of images"
-    (table,) = document.sections[0].tables
+    (table,) = document.sections[0].of(Table)
     assert table.columns == ("Test accuracy (%)", "16 per class", "32 per class")
     assert len(table.rows) == 10
     # Synthetic figures stand beside no published ones.
-    beside, _ = document.sections[1].tables
+    beside, _ = document.sections[1].of(Table)
     assert {row[3] for row in beside.rows} == {"—"}
-    (differences,) = document.sections[2].tables
+    (differences,) = document.sections[2].of(Table)
     assert differences.rows[0][0].startswith("Equilibrium propagation − Dense")
     page = write_document(tmp_path / "report.html", document).read_text()
     assert page.count("<svg") + page.count("data:image/svg") >= 2
@@ -243,7 +243,7 @@ def test_published_figures_stand_beside_ours_at_250_per_class(small):
     for cell in results["cells"]:
         if cell["arm"] == "equilibrium_propagation":
             cell["accuracies"] = [0.9, 0.8]
-    table, _ = aml2026_report.sections(results)[1].tables
+    table, _ = aml2026_report.sections(results)[1].of(Table)
     rows = {row[0]: row for row in table.rows}
     assert rows["Equilibrium propagation"][1:4] == ("85.00", "21.47–100.00", "86.40")
     assert rows["Equilibrium propagation"][7:] == ("1 min 29 s", "130 ms")
@@ -259,7 +259,7 @@ def test_published_figures_are_of_other_labels_so_no_difference_is_shown(small):
         for cell in results["cells"]:
             cell["size"] = {32: 250}.get(cell["size"], cell["size"])
         results["dataset"]["test_images"]["250"] = 100
-        table, _ = aml2026_report.sections(results)[1].tables
+        table, _ = aml2026_report.sections(results)[1].of(Table)
         assert not any("ifference" in column for column in table.columns)
         assert "AML patients against healthy ones" in table.note
         assert f"ours are of {name}: other labels" in table.note
@@ -274,7 +274,7 @@ def test_the_claims_stand_beside_ours(small):
     for cell in cells:
         cell["accuracies"] = (accuracies[cell["arm"]][cell["size"]] * 2)[:2]
     results["cells"] = cells
-    claims = aml2026_report.sections(results)[1].tables[1].rows
+    claims = aml2026_report.sections(results)[1].of(Table)[1].rows
     assert [row[1] for row in claims] == ["12.0", "15.4", "50", "250"]
     # Equilibrium propagation was not run; the circuit is 0.4 and 0.3 below the CNN.
     assert claims[0][2] == "—"
@@ -368,7 +368,7 @@ def test_one_seed_has_no_interval(small):
     results["config"]["seeds"] = [0]
     for cell in results["cells"]:
         cell["accuracies"] = cell["accuracies"][:1]
-    table, _ = aml2026_report.sections(results)[1].tables
+    table, _ = aml2026_report.sections(results)[1].of(Table)
     assert {row[2] for row in table.rows} == {"—"}
 
 

@@ -20,6 +20,7 @@ from hqnn_jax.hardware_evaluation.results import (
     ModelResult,
     paired_interval,
 )
+from hqnn_jax.reporting.document import Picture, Table, Text
 from tests.ablation.conftest import Page
 
 IMAGES = 40
@@ -332,14 +333,19 @@ def test_sixty_four_outputs_nine_arms_and_hostile_names(tmp_path):
 def test_a_conclusion_follows_from_the_p_value(errors, conclusion):
     arms = (arm("exact", "exact", 3), arm("backend", "backend", errors))
     document = hardware_document(results([ModelResult("m", "", arms)]), [])
-    assert document.sections[0].lead.endswith(conclusion)
+    assert _lead(document).endswith(conclusion)
+
+
+def _lead(document):
+    (text,) = [text for text in document.sections[0].of(Text) if text.look == "lead"]
+    return text.parts[0]
 
 
 def test_a_gain_is_not_called_a_loss():
     arms = (arm("exact", "exact", 12), arm("backend", "backend", 3))
     document = hardware_document(results([ModelResult("m", "", arms)]), [])
-    assert "difference +22.5 points" in document.sections[0].lead
-    assert "Its accuracy is higher by more than chance explains." in document.sections[0].lead
+    assert "difference +22.5 points" in _lead(document)
+    assert "Its accuracy is higher by more than chance explains." in _lead(document)
 
 
 def test_fine_tuned_weights_are_compared_with_those_before_on_the_backend():
@@ -349,12 +355,13 @@ def test_fine_tuned_weights_are_compared_with_those_before_on_the_backend():
     models = [ModelResult("m", "", before), ModelResult("m, fine-tuned", "", after, (), tuned)]
     sections = hardware_document(results(models), []).sections
     (section,) = [s for s in sections if s.title.startswith("Fine-tuning")]
-    (sentence,) = section.paragraphs
+    sentence, table, picture = section.blocks
     assert sentence.startswith("m, fine-tuned, against the weights before")
     # Eight images are right only afterwards: twice 0.5^8.
     assert "+20.0 points (+" in sentence
     assert "McNemar p = 0.008" in sentence
-    assert len(section.figures) == 1
+    assert isinstance(table, Table)
+    assert isinstance(picture, Picture)
 
 
 # --- figures -------------------------------------------------------------------------------------
@@ -369,11 +376,6 @@ def test_accuracy_by_arm_is_labelled_directly(two_models):
     texts = [text.get_text() for text in axes.texts]
     assert "hybrid" in texts
     assert any(text.startswith("77.5 (") for text in texts)
-    synthetic = dataclasses.replace(
-        two_models, dataset={**two_models.dataset, "synthetic": True}, models=two_models.models[1:]
-    )
-    drawn = figures.accuracy_by_arm(synthetic, synthetic.record())
-    assert "synthetic data" in drawn.get_suptitle()
 
 
 def test_the_fitted_line_is_the_damping():
@@ -385,18 +387,17 @@ def test_the_fitted_line_is_the_damping():
 
 def test_a_panel_for_each_arm_says_its_slope(page):
     model = circuit_model()
-    figure = figures.measured_against_exact(model, title="t", synthetic=True)
+    figure = figures.measured_against_exact(model, title="t")
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[2] == "backend, unmitigated\nslope 0.750"
     assert len([axes for axes in figure.axes if axes.get_visible()]) == 4
-    assert "synthetic data" in figure.get_suptitle()
     assert "backend, unmitigated 0.750" in page.text
-    assert figures.measured_against_exact(classical(), title="t", synthetic=False) is None
+    assert figures.measured_against_exact(classical(), title="t") is None
 
 
 def test_errors_of_outputs_are_drawn_where_they_are(two_models):
     shown = two_models.record()["models"][0]
-    figure = figures.output_errors(circuit_model(), shown, title="t", synthetic=False)
+    figure = figures.output_errors(circuit_model(), shown, title="t")
     upper, lower = figure.axes
     assert [label.get_text() for label in lower.get_xticklabels()] == list(OUTPUTS)
     drawn = [line.get_ydata() for line in upper.lines]
@@ -412,21 +413,19 @@ def test_errors_of_outputs_are_drawn_where_they_are(two_models):
 
 def test_changed_predictions_have_the_exact_class_in_rows():
     reference, other = arm("exact", "exact", 0), arm("backend", "backend", 1)
-    figure = figures.predicted_classes(other, reference, NAMES, title="t", synthetic=True)
+    figure = figures.predicted_classes(other, reference, NAMES, title="t")
     axes, scale = figure.axes
     texts = {t.get_position(): t.get_text().split("\n")[0] for t in axes.texts}
     # The first image, of class 0, goes to class 1: column 1, row 0.
     assert texts[(1, 0)] == "1"
     assert texts[(0, 1)] == "0"
     assert axes.get_ylabel() == "class predicted from exact values"
-    assert axes.get_title() == "t — synthetic data"
+    assert axes.get_title() == "t"
     assert "exact class" in scale.get_ylabel()
 
 
 def test_fine_tuning_curves():
-    figure = figures.fine_tuning(
-        {"a": [1.5, 1.0, 0.5], "b": [2.0]}, backend="fake_five", synthetic=False
-    )
+    figure = figures.fine_tuning({"a": [1.5, 1.0, 0.5], "b": [2.0]}, backend="fake_five")
     (axes,) = figure.axes
     assert axes.lines[0].get_xdata().tolist() == [1, 2, 3]
     assert axes.lines[0].get_ydata().tolist() == [1.5, 1.0, 0.5]
