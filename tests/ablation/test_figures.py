@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from hqnn_jax.ablation import axis_figures, epoch_figures, figures
-from hqnn_jax.reporting.plots import BLUE, GREY, VERMILION
+from hqnn_jax.reporting.style import BLUE, GREY, VERMILION
 from tests.ablation import results_factory as factory
 
 
