@@ -31,7 +31,7 @@ from hqnn_jax.experiments import hardware, paper
 from hqnn_jax.experiments.aml2026 import study as aml2026
 from hqnn_jax.files import write_json
 from hqnn_jax.progress import Progress
-from hqnn_jax.reporting import plots
+from hqnn_jax.reporting import style
 from hqnn_jax.runs import run as runs_module
 from hqnn_jax.runs.setup import check_model, load_setup
 from tests.hardware_evaluation.conftest import call
@@ -199,7 +199,7 @@ def not_begun(*_: object, **__: object) -> None:
 def light_figures() -> list[tuple[object, str, object]]:
     """Leave out what is drawn."""
     return [
-        (plots, "data_uri", lambda *_: ""),
+        (style, "data_uri", lambda *_: ""),
         (ablation_run, "write_reports", lambda r, f: write_json(f / "study.json", describe(r))),
         (hardware, "write_hardware_report", lambda path, results, _: write_json(path, {})),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,29 +47,29 @@ def number_scale(values: Sequence[str], *, logarithmic: bool = False) -> Scale |
     """
     numbers = {value: number for value in values if (number := _number(value)) is not None}
     others = [value for value in values if value not in numbers]
-    positive = [number for number in numbers.values() if number > 0]
     if len(numbers) < 2 or len(others) > 1 or len(set(numbers.values())) < len(numbers):
         return None
-    if min(numbers.values()) >= 0 and len(positive) > 1:
-        logarithmic = logarithmic or max(positive) >= 10 * min(positive)
-    else:
-        logarithmic = False
-    zeros = {value for value, number in numbers.items() if number == 0} if logarithmic else set()
-    places = {
+    logarithmic = _spans_decades(numbers.values(), least=1.0 if logarithmic else 10.0)
+    on_line = {
         value: math.log10(number) if logarithmic else number
         for value, number in numbers.items()
-        if value not in zeros
+        if number or not logarithmic
     }
-    low, high = min(places.values()), max(places.values())
-    step = (high - low) / max(len(places) - 1, 1)
-    places |= dict.fromkeys(zeros, low - step)
-    if others:
-        neighbours = [value for value in values if value in numbers]
-        nearest = neighbours[0] if values[0] == others[0] else neighbours[-1]
-        below = places[nearest] == min(places.values())
-        places[others[0]] = min(places.values()) - step if below else high + step
+    low, high = min(on_line.values()), max(on_line.values())
+    step = (high - low) / max(len(on_line) - 1, 1)
+    places = on_line | {value: low - step for value in numbers if value not in on_line}
+    for other in others:
+        nearest = next(iter(numbers)) if values[0] == other else list(numbers)[-1]
+        lowest = min(places.values())
+        places[other] = lowest - step if places[nearest] == lowest else high + step
     ordered = dict(sorted(places.items(), key=lambda item: item[1]))
-    return Scale(ordered, logarithmic, frozenset({*zeros, *others}))
+    return Scale(ordered, logarithmic, frozenset(places.keys() - on_line.keys()))
+
+
+def _spans_decades(numbers: Iterable[float], *, least: float) -> bool:
+    """Return whether none is negative and the largest is `least` times the smallest but zero."""
+    found = sorted(number for number in numbers if number)
+    return found[0] > 0 and len(found) > 1 and found[-1] >= least * found[0]
 
 
 def curve_axes(results: AblationResults) -> tuple[str, ...]:
