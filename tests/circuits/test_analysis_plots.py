@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from hqnn_jax.circuits import analysis
+from hqnn_jax.reporting import circuit_plots
 
 
 def render(figure):
@@ -25,7 +26,7 @@ def test_plot_of_gradient_variance():
         decay_rate=np.array([0.3466, 1.1513]),
         decay_interval=np.array([[0.3, 1.1], [0.4, 1.2]]),
     )
-    (axes,) = render(analysis.plot_gradient_variance(result)).axes
+    (axes,) = render(circuit_plots.plot_gradient_variance(result)).axes
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == [
         "1 layer: decay 0.35 per qubit (0.30 – 0.40)",
@@ -38,12 +39,12 @@ def test_plot_of_gradient_variance():
 
 def test_plots_of_states():
     found = analysis.fidelity_divergence(np.linspace(0, 1, 50), 2, num_bins=10)
-    (axes,) = render(analysis.plot_expressibility(found)).axes
+    (axes,) = render(circuit_plots.plot_expressibility(found)).axes
     np.testing.assert_allclose(axes.patches[0].get_data().values, found.probabilities)
     np.testing.assert_allclose(axes.patches[1].get_data().values, found.haar_probabilities)
     capability = analysis.EntanglingCapability(0.4, 0.01, 0.5, np.linspace(0, 0.8, 30))
     none = analysis.EntanglingCapability(0.0, 0.0, 0.0, np.zeros(30))
-    figure = render(analysis.plot_entangling_capability({"$first": capability, "none": none}))
+    figure = render(circuit_plots.plot_entangling_capability({"$first": capability, "none": none}))
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.get_yticklabels()] == [r"\$first", "none"]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first is on top
@@ -56,7 +57,7 @@ def test_plots_of_spectra(degree):
     coefficients = jnp.asarray(rng.normal(size=shape), jnp.complex64)
     frequencies = analysis.Frequencies(np.full(len(degree), 0.5), degree)
     spectrum = analysis.FourierSpectrum(coefficients, frequencies)
-    axes = render(analysis.plot_fourier_spectrum(spectrum)).axes
+    axes = render(circuit_plots.plot_fourier_spectrum(spectrum)).axes
     if len(degree) == 1:
         heights = [bar.get_height() for bar in axes[0].patches]
         np.testing.assert_allclose(heights, np.abs(coefficients).ravel(), rtol=1e-6)
@@ -80,10 +81,10 @@ def test_plots_of_spectra(degree):
 
 
 def test_plots_of_information():
-    figure = render(analysis.plot_fisher_information(np.diag([3.0, 1.0, 0.0])))
+    figure = render(circuit_plots.plot_fisher_information(np.diag([3.0, 1.0, 0.0])))
     assert figure.axes[1].get_title() == "rank 2 of 3"
     np.testing.assert_array_equal(figure.axes[1].lines[0].get_ydata(), [3, 1])
     result = analysis.effective_dimension(np.eye(2)[None], [1e3, 1e4])
-    (axes,) = render(analysis.plot_effective_dimension({"model": result})).axes
+    (axes,) = render(circuit_plots.plot_effective_dimension({"model": result})).axes
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), result.normalized)
     assert axes.get_legend().get_texts()[0].get_text() == "model (d = 2, γ = 1)"

@@ -1,12 +1,14 @@
 """Analysis of circuits: trainability, expressibility, entanglement, spectrum, information.
 
-Every function takes a circuit and an explicit random key, and has a plot of its result:
+Every function takes a circuit and an explicit random key; `reporting.circuit_plots` draws what it
+returns:
 
 >>> import jax
 >>> from hqnn_jax.circuits import analysis, strongly_entangling
+>>> from hqnn_jax.reporting import circuit_plots
 >>> circuit, key = strongly_entangling(num_qubits=2, num_layers=1), jax.random.key(0)
 >>> plateau = analysis.gradient_variance(strongly_entangling, [2, 3], [1], key=key)
->>> analysis.plot_gradient_variance(plateau).savefig("gradient_variance.png")
+>>> circuit_plots.plot_gradient_variance(plateau).savefig("gradient_variance.png")
 >>> expressive = analysis.expressibility(circuit, key=key).divergence
 >>> entangling = analysis.entangling_capability(circuit, key=key).mean
 >>> spectrum = analysis.fourier_spectrum(circuit, circuit.init_weights(key))
@@ -49,14 +51,6 @@ from hqnn_jax.circuits.analysis.fourier import (
     find_frequencies,
     fourier_spectrum,
 )
-from hqnn_jax.circuits.analysis.plots import (
-    plot_effective_dimension,
-    plot_entangling_capability,
-    plot_expressibility,
-    plot_fisher_information,
-    plot_fourier_spectrum,
-    plot_gradient_variance,
-)
 from hqnn_jax.circuits.analysis.weight_spectrum import (
     build_weight_power,
     find_weight_frequencies,
@@ -87,12 +81,6 @@ __all__ = [
     "local_effective_dimension",
     "meyer_wallach",
     "parity_probabilities",
-    "plot_effective_dimension",
-    "plot_entangling_capability",
-    "plot_expressibility",
-    "plot_fisher_information",
-    "plot_fourier_spectrum",
-    "plot_gradient_variance",
     "quantum_fisher_information",
     "sample_fidelities",
     "sample_fisher_information",

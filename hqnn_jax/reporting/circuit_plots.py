@@ -1,15 +1,9 @@
-"""Figures of the analyses.
-
-Every function returns a new `matplotlib.figure.Figure` and touches no global state. Colours are
-those of Okabe and Ito (2008), which people with any colour vision tell apart.
-"""
+"""Figures of the analyses of circuits; every function returns a new one."""
 
 from typing import Any
 
 import numpy as np
 from jaxtyping import Array, Float
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hqnn_jax.circuits.analysis.barren_plateaus import GradientVariance
@@ -17,20 +11,18 @@ from hqnn_jax.circuits.analysis.entanglement import EntanglingCapability
 from hqnn_jax.circuits.analysis.fidelity import Expressibility
 from hqnn_jax.circuits.analysis.fisher import EffectiveDimension
 from hqnn_jax.circuits.analysis.fourier import FourierSpectrum
+from hqnn_jax.reporting.style import BLUE, GREY, PALETTE, SKY, VERMILION, ReportFigure, plain_axes
 from hqnn_jax.text import plural
 
-_BLUE, _VERMILION, _GREEN, _PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-_ORANGE, _SKY, _BLACK, _GREY = "#E69F00", "#56B4E9", "#000000", "#8C8C8C"
-_PALETTE = (_BLUE, _VERMILION, _GREEN, _PURPLE, _ORANGE, _SKY, _BLACK, _GREY)
 _MARKERS = "os^Dv<>p"
 
 
-def plot_gradient_variance(result: GradientVariance) -> Figure:
+def plot_gradient_variance(result: GradientVariance) -> ReportFigure:
     """Draw gradient variance against qubits, one line per depth, with intervals and fits."""
-    figure = _figure(6.2, 4.2, "Gradient variance over random weights")
+    figure = ReportFigure(6.2, 4.2, "Gradient variance over random weights")
     axes = figure.subplots()
     for depth, num_layers in enumerate(result.num_layers):
-        color = _PALETTE[depth % len(_PALETTE)]
+        color = PALETTE[depth % len(PALETTE)]
         variance = result.variance[:, depth]
         reach = np.abs(result.interval[:, :, depth] - variance)
         # Side by side, so that the intervals of different depths do not cover each other.
@@ -56,14 +48,14 @@ def plot_gradient_variance(result: GradientVariance) -> Figure:
         )
     axes.set_yscale("log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _plain(axes, "qubits", "variance of ∂f/∂w (95 % interval)")
+    plain_axes(axes, "qubits", "variance of ∂f/∂w (95 % interval)")
     axes.legend(frameon=False, fontsize=8.5)
     return figure
 
 
-def plot_expressibility(result: Expressibility) -> Figure:
+def plot_expressibility(result: Expressibility) -> ReportFigure:
     """Draw the histogram of fidelities beside the exact probabilities of Haar-random states."""
-    figure = _figure(6.2, 3.8, "Fidelities of pairs of random states")
+    figure = ReportFigure(6.2, 3.8, "Fidelities of pairs of random states")
     axes = figure.subplots()
     edges = np.linspace(0, 1, len(result.probabilities) + 1)
     label = (
@@ -71,24 +63,24 @@ def plot_expressibility(result: Expressibility) -> Figure:
         f"({result.num_samples:,} pairs; Haar-random states would show "
         f"{result.haar_divergence:.3g})"
     )
-    axes.stairs(result.probabilities, edges, fill=True, color=_SKY, label=label)
-    axes.stairs(result.haar_probabilities, edges, color=_VERMILION, label="Haar", linewidth=1.4)
+    axes.stairs(result.probabilities, edges, fill=True, color=SKY, label=label)
+    axes.stairs(result.haar_probabilities, edges, color=VERMILION, label="Haar", linewidth=1.4)
     axes.set_yscale("log")
     # One count is the least that the histogram can show.
     axes.set_ylim(0.5 / result.num_samples, 2)
     axes.set_xlim(0, 1)
-    _plain(axes, "fidelity", "probability of the bin")
+    plain_axes(axes, "fidelity", "probability of the bin")
     axes.legend(frameon=False, fontsize=8.5, loc="upper right")
     return figure
 
 
-def plot_entangling_capability(results: dict[str, EntanglingCapability]) -> Figure:
+def plot_entangling_capability(results: dict[str, EntanglingCapability]) -> ReportFigure:
     """Draw the distribution of the Meyer–Wallach measure of one or several circuits.
 
     Args:
         results: one result per label, in the order drawn.
     """
-    figure = _figure(6.2, 1.7 + 0.6 * len(results), "Meyer–Wallach measure of random states")
+    figure = ReportFigure(6.2, 1.7 + 0.6 * len(results), "Meyer–Wallach measure of random states")
     axes = figure.subplots()
     for row, result in enumerate(results.values()):
         # A violin needs values that differ; a circuit without entanglement has none.
@@ -96,19 +88,19 @@ def plot_entangling_capability(results: dict[str, EntanglingCapability]) -> Figu
             violin: Any = axes.violinplot(
                 result.values, [row], orientation="horizontal", widths=0.8, showextrema=False
             )
-            violin["bodies"][0].set(facecolor=_SKY, alpha=0.9)
+            violin["bodies"][0].set(facecolor=SKY, alpha=0.9)
         axes.errorbar(
             result.mean,
             row,
             xerr=1.96 * result.standard_error,
             fmt="o",
-            color=_BLUE,
+            color=BLUE,
             capsize=3,
             label="mean with 95 % interval" if row == 0 else None,
         )
         haar = "mean of Haar-random states" if row == 0 else None
-        axes.plot([result.haar_mean] * 2, [row - 0.4, row + 0.4], color=_VERMILION, label=haar)
-    _plain(axes, "Q", "")
+        axes.plot([result.haar_mean] * 2, [row - 0.4, row + 0.4], color=VERMILION, label=haar)
+    plain_axes(axes, "Q", "")
     axes.grid(visible=False, axis="y")
     axes.set_yticks(range(len(results)), [_label(name) for name in results])
     axes.set(xlim=(-0.02, 1.02), ylim=(len(results) - 0.4, -0.6))
@@ -116,7 +108,7 @@ def plot_entangling_capability(results: dict[str, EntanglingCapability]) -> Figu
     return figure
 
 
-def plot_fourier_spectrum(spectrum: FourierSpectrum) -> Figure:
+def plot_fourier_spectrum(spectrum: FourierSpectrum) -> ReportFigure:
     """Draw the magnitudes of Fourier coefficients.
 
     One feature: |c_ω| of each output. Two: a map of the root mean square over the outputs. More:
@@ -131,10 +123,10 @@ def plot_fourier_spectrum(spectrum: FourierSpectrum) -> Figure:
     return _many_features(spectrum)
 
 
-def plot_fisher_information(fisher: Float[Array | np.ndarray, "weights weights"]) -> Figure:
+def plot_fisher_information(fisher: Float[Array | np.ndarray, "weights weights"]) -> ReportFigure:
     """Draw a Fisher information matrix and its eigenvalues."""
     matrix = np.asarray(fisher, np.float64)
-    figure = _figure(9.0, 3.9, "Fisher information in the weights")
+    figure = ReportFigure(9.0, 3.9, "Fisher information in the weights")
     left, right = figure.subplots(1, 2)
     bound = np.max(np.abs(matrix))
     picture = left.imshow(matrix, cmap="RdBu_r", vmin=-bound, vmax=bound)
@@ -147,25 +139,25 @@ def plot_fisher_information(fisher: Float[Array | np.ndarray, "weights weights"]
     floor = max(eigenvalues[0], np.finfo(np.float64).tiny) * 1e-7
     positions = np.arange(1, len(eigenvalues) + 1)
     shown = eigenvalues > floor
-    right.plot(positions[shown], eigenvalues[shown], "o", color=_BLUE, markersize=4)
+    right.plot(positions[shown], eigenvalues[shown], "o", color=BLUE, markersize=4)
     if not np.all(shown):
         zeros = np.full(np.sum(~shown), floor)
         label = "zero up to rounding"
-        right.plot(positions[~shown], zeros, "x", color=_GREY, markersize=4, label=label)
+        right.plot(positions[~shown], zeros, "x", color=GREY, markersize=4, label=label)
         right.legend(frameon=False, fontsize=8.5)
     right.set_yscale("log")
-    _plain(right, "index, largest first", "eigenvalue (1 / rad²)")
+    plain_axes(right, "index, largest first", "eigenvalue (1 / rad²)")
     right.set_title(f"rank {np.sum(shown)} of {len(eigenvalues)}", fontsize=10)
     return figure
 
 
-def plot_effective_dimension(results: dict[str, EffectiveDimension]) -> Figure:
+def plot_effective_dimension(results: dict[str, EffectiveDimension]) -> ReportFigure:
     """Draw the effective dimension per weight against the number of data, one line per model.
 
     Args:
         results: one result per label, in the order drawn.
     """
-    figure = _figure(6.2, 4.0, "Effective dimension per weight")
+    figure = ReportFigure(6.2, 4.0, "Effective dimension per weight")
     axes = figure.subplots()
     for number, (name, result) in enumerate(results.items()):
         axes.plot(
@@ -173,35 +165,35 @@ def plot_effective_dimension(results: dict[str, EffectiveDimension]) -> Figure:
             result.normalized,
             marker=_MARKERS[number % len(_MARKERS)],
             markersize=4,
-            color=_PALETTE[number % len(_PALETTE)],
+            color=PALETTE[number % len(PALETTE)],
             label=f"{_label(name)} (d = {result.num_weights}, γ = {result.gamma:g})",
         )
     axes.set_xscale("log")
     axes.set_ylim(0, None)
-    _plain(axes, "number of data", "effective dimension / weights")
+    plain_axes(axes, "number of data", "effective dimension / weights")
     axes.legend(frameon=False, fontsize=8.5)
     return figure
 
 
-def _one_feature(spectrum: FourierSpectrum) -> Figure:
-    figure = _figure(6.2, 3.6, "Fourier coefficients")
+def _one_feature(spectrum: FourierSpectrum) -> ReportFigure:
+    figure = ReportFigure(6.2, 3.6, "Fourier coefficients")
     axes = figure.subplots()
     (frequencies,) = spectrum.frequencies.values
     magnitudes = np.abs(spectrum.coefficients)
     width = 0.8 * spectrum.frequencies.base[0] / len(magnitudes)
     for output, row in enumerate(magnitudes):
         place = frequencies + (output - (len(magnitudes) - 1) / 2) * width
-        color = _PALETTE[output % len(_PALETTE)]
+        color = PALETTE[output % len(PALETTE)]
         axes.bar(place, row, 0.9 * width, color=color, label=f"output {output}")
-    _plain(axes, "frequency ω", "|c|")
+    plain_axes(axes, "frequency ω", "|c|")
     axes.set_xticks(frequencies)
     axes.grid(visible=False, axis="x")
     axes.legend(frameon=False, fontsize=8.5)
     return figure
 
 
-def _two_features(spectrum: FourierSpectrum) -> Figure:
-    figure = _figure(5.2, 4.4, "Fourier coefficients")
+def _two_features(spectrum: FourierSpectrum) -> ReportFigure:
+    figure = ReportFigure(5.2, 4.4, "Fourier coefficients")
     axes = figure.subplots()
     power = np.mean(np.abs(np.asarray(spectrum.coefficients)) ** 2, axis=0)
     picture = axes.imshow(np.sqrt(power).T, cmap="Blues", origin="lower", vmin=0)
@@ -213,8 +205,8 @@ def _two_features(spectrum: FourierSpectrum) -> Figure:
     return figure
 
 
-def _many_features(spectrum: FourierSpectrum) -> Figure:
-    figure = _figure(9.0, 3.8, "Fourier spectrum: share of the power without the constant")
+def _many_features(spectrum: FourierSpectrum) -> ReportFigure:
+    figure = ReportFigure(9.0, 3.8, "Fourier spectrum: share of the power without the constant")
     left, right = figure.subplots(1, 2)
     order, marginal = _shares(spectrum)
     for output, row in enumerate(order):
@@ -223,10 +215,10 @@ def _many_features(spectrum: FourierSpectrum) -> Figure:
             100 * row,
             marker=_MARKERS[output % len(_MARKERS)],
             markersize=4,
-            color=_PALETTE[output % len(_PALETTE)],
+            color=PALETTE[output % len(PALETTE)],
             label=f"output {output}",
         )
-    _plain(left, "features with a nonzero frequency", "%")
+    plain_axes(left, "features with a nonzero frequency", "%")
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.legend(frameon=False, fontsize=8.5)
     picture = right.imshow(100 * marginal, cmap="Blues", aspect="auto", vmin=0)
@@ -254,20 +246,6 @@ def _shares(
     bins = max(degrees) + 1
     marginal = np.stack([np.bincount(row.ravel(), mean, bins) for row in absolute])
     return by_order, marginal
-
-
-def _figure(width: float, height: float, title: str) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(title, fontsize=12)
-    return figure
-
-
-def _plain(axes: Axes, xlabel: str, ylabel: str) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="0.9", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(ylabel)
 
 
 def _label(name: str) -> str:
