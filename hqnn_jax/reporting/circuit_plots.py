@@ -11,6 +11,7 @@ from hqnn_jax.circuits.analysis.entanglement import EntanglingCapability
 from hqnn_jax.circuits.analysis.fidelity import Expressibility
 from hqnn_jax.circuits.analysis.fisher import EffectiveDimension
 from hqnn_jax.circuits.analysis.fourier import FourierSpectrum
+from hqnn_jax.reporting.formatting import count, fixed, short
 from hqnn_jax.reporting.style import BLUE, GREY, PALETTE, SKY, VERMILION, ReportFigure, plain_axes
 from hqnn_jax.text import plural
 
@@ -31,7 +32,7 @@ def plot_gradient_variance(result: GradientVariance) -> ReportFigure:
         rate = result.decay_rate[depth]
         if np.isfinite(rate):
             low, high = result.decay_interval[:, depth]
-            label += f": decay {rate:.2f} per qubit ({low:.2f} – {high:.2f})"
+            label += f": decay {fixed(rate, 2)} per qubit ({fixed(low, 2)} – {fixed(high, 2)})"
             offset = result.num_qubits - result.num_qubits.mean()
             fit = np.exp(np.log(variance).mean() - rate * offset)
             axes.plot(result.num_qubits, fit, "--", color=color, linewidth=1.0)
@@ -59,9 +60,10 @@ def plot_expressibility(result: Expressibility) -> ReportFigure:
     axes = figure.subplots()
     edges = np.linspace(0, 1, len(result.probabilities) + 1)
     label = (
-        f"circuit: divergence {result.divergence:.3g} ± {result.standard_error:.1g} nats\n"
-        f"({result.num_samples:,} pairs; Haar-random states would show "
-        f"{result.haar_divergence:.3g})"
+        f"circuit: divergence {short(result.divergence, 3)} ± {short(result.standard_error, 1)} "
+        "nats\n"
+        f"({count(result.num_samples)} pairs; Haar-random states would show "
+        f"{short(result.haar_divergence, 3)})"
     )
     axes.stairs(result.probabilities, edges, fill=True, color=SKY, label=label)
     axes.stairs(result.haar_probabilities, edges, color=VERMILION, label="Haar", linewidth=1.4)
@@ -166,7 +168,7 @@ def plot_effective_dimension(results: dict[str, EffectiveDimension]) -> ReportFi
             marker=_MARKERS[number % len(_MARKERS)],
             markersize=4,
             color=PALETTE[number % len(PALETTE)],
-            label=f"{_label(name)} (d = {result.num_weights}, γ = {result.gamma:g})",
+            label=f"{_label(name)} (d = {result.num_weights}, γ = {short(result.gamma)})",
         )
     axes.set_xscale("log")
     axes.set_ylim(0, None)
@@ -198,7 +200,7 @@ def _two_features(spectrum: FourierSpectrum) -> ReportFigure:
     power = np.mean(np.abs(np.asarray(spectrum.coefficients)) ** 2, axis=0)
     picture = axes.imshow(np.sqrt(power).T, cmap="Blues", origin="lower", vmin=0)
     for axis, values in zip((axes.xaxis, axes.yaxis), spectrum.frequencies.values, strict=True):
-        axis.set_ticks(range(len(values)), [f"{value:g}" for value in values])
+        axis.set_ticks(range(len(values)), [short(value) for value in values])
     axes.set(xlabel="frequency in feature 0", ylabel="frequency in feature 1")
     label = "|c|, root mean square over outputs" if len(spectrum.coefficients) > 1 else "|c|"
     figure.colorbar(picture, ax=axes, shrink=0.85, label=label)
