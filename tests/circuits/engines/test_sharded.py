@@ -185,7 +185,7 @@ def computed(tmp_path_factory):
     process = subprocess.run(
         [sys.executable, "-c", script, __file__, str(path)],
         env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         check=False,

@@ -18,7 +18,7 @@ from hqnn_jax.circuits.noise.channels import depolarizing
 from hqnn_jax.circuits.noise.model import NoiseModel
 from hqnn_jax.errors import CircuitError
 
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+RESULTS = Path(__file__).parents[3] / "benchmarks" / "results"
 BATCHES = (1, 7, 32, 1024, 100_000)
 NOISE = NoiseModel(two_qubit=(depolarizing(0.01),))
 # How much slower than the fastest the chosen engine may be.
