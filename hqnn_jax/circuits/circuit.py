@@ -54,10 +54,9 @@ class Circuit(Definition):
 
         Raises:
             CircuitError: a size is not an integer or too small, or the function cannot be
-                captured (mid-circuit measurement, sampling,
-                a gate without decomposition, a wire or an index out of range, no measurement, a
-                gate choice that depends on inputs); the message names the operation and the
-                reason.
+                captured (mid-circuit measurement, sampling, a gate without decomposition, a wire
+                or an index out of range, no measurement, a gate choice that depends on inputs);
+                the message names the operation and the reason.
         """
         name = name or str(getattr(function, "__name__", "circuit"))
         where = f"Circuit '{name}'"

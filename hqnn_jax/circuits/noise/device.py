@@ -6,7 +6,7 @@ that the average infidelity of both together is the reported error; where relaxa
 exceeds that, there is no depolarising. This is the model of Qiskit Aer's
 `NoiseModel.from_backend`. It has no noise on idle qubits.
 
-Noise acts on captured gates (see `noise`), of which each is given the noise of the native
+Noise acts on captured gates (see `model`), of which each is given the noise of the native
 gates it is made of:
 
 - RZ, PauliZ, S, T: that of `rz`, or none where the device has no such gate, since a rotation

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped, UInt32
 
 from hqnn_jax.circuits.checks import check_count
 from hqnn_jax.circuits.definition import Definition
-from hqnn_jax.circuits.engines import statevector
+from hqnn_jax.circuits.engines import pauli_transfer, statevector
 from hqnn_jax.circuits.engines.chunking import check_fits
 from hqnn_jax.circuits.gates import Gate, Observable
 from hqnn_jax.circuits.noise.model import BasisChange, NoiseModel
@@ -190,8 +190,6 @@ def _probabilities(circuit: Definition, basis: str) -> Probabilities:
             return _misread(jnp.real(jnp.conj(amplitudes) * amplitudes), noise)
 
         return probabilities
-    from hqnn_jax.circuits.engines import pauli_transfer
-
     exact = pauli_transfer.build_probabilities(replace(rotated, noise=gate_noise))
     return lambda weights, features: _misread(exact(weights, features), noise)
 

@@ -75,8 +75,7 @@ def build(
 
     Raises:
         CircuitError: there are fewer than 2 trajectories, an empty chunk, or one of them is not an
-            integer; or inputs of the
-            function have the wrong shape.
+            integer; or inputs of the function have the wrong shape.
     """
     where = f"Circuit '{circuit.name}'"
     num_trajectories = check_count(where, "num_trajectories", num_trajectories, 2)

@@ -8,34 +8,13 @@ import numpy as np
 import pennylane as qml
 import pytest
 
-from hqnn_jax.circuits import Circuit, analysis
+from hqnn_jax.circuits import analysis
 from hqnn_jax.circuits.analysis import sampling
 from hqnn_jax.circuits.noise.model import NoiseModel
 from hqnn_jax.errors import CircuitError
+from tests.circuits.analysis.examples import make, product
 
 KEY = jax.random.key(11)
-
-
-def make(function, num_qubits, num_features, weights_shape):
-    return Circuit.from_function(
-        function,
-        num_qubits=num_qubits,
-        num_features=num_features,
-        weights_shape=weights_shape,
-        name="example",
-    )
-
-
-def product(num_qubits, num_layers=1):
-    """RY(w_q) on every qubit; outputs ⟨Z_0⟩ and half the ⟨Z⟩ of the last qubit."""
-    del num_layers
-
-    def function(features, weights):
-        for qubit in range(num_qubits):
-            qml.RY(weights[qubit], qubit)
-        return [qml.expval(qml.Z(0)), qml.expval(0.5 * qml.Z(num_qubits - 1))]
-
-    return make(function, num_qubits, 0, (num_qubits,))
 
 
 def haar_states(num_states, num_qubits, seed=3):

@@ -6,21 +6,12 @@ import numpy as np
 import pennylane as qml
 import pytest
 
-from hqnn_jax.circuits import Circuit, analysis
+from hqnn_jax.circuits import analysis
 from hqnn_jax.circuits.engines import pauli_transfer
 from hqnn_jax.errors import CircuitError
+from tests.circuits.analysis.examples import make
 
 KEY = jax.random.key(11)
-
-
-def make(function, num_qubits, num_features, weights_shape):
-    return Circuit.from_function(
-        function,
-        num_qubits=num_qubits,
-        num_features=num_features,
-        weights_shape=weights_shape,
-        name="example",
-    )
 
 
 @pytest.mark.parametrize("x64", [False, True], ids=["float32", "float64"])

@@ -6,21 +6,11 @@ import numpy as np
 import pennylane as qml
 import pytest
 
-from hqnn_jax.circuits import Circuit
 from hqnn_jax.circuits.analysis.weight_spectrum import build_weight_power, find_weight_frequencies
 from hqnn_jax.circuits.noise.channels import depolarizing
 from hqnn_jax.circuits.noise.model import NoiseModel
 from hqnn_jax.errors import CircuitError
-
-
-def make(function, num_qubits, num_features, weights_shape):
-    return Circuit.from_function(
-        function,
-        num_qubits=num_qubits,
-        num_features=num_features,
-        weights_shape=weights_shape,
-        name="example",
-    )
+from tests.circuits.analysis.examples import make
 
 
 def shared_weights():

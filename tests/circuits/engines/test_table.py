@@ -4,10 +4,9 @@ import jax.numpy as jnp
 import pytest
 
 from hqnn_jax.circuits import NoiseModel, depolarizing, strongly_entangling
-from hqnn_jax.circuits.engines import auto, build, chunking, statevector, table, why_not
+from hqnn_jax.circuits.engines import auto, chunking, statevector, table, why_not
 from hqnn_jax.circuits.engines.cost import Work
 from hqnn_jax.circuits.engines.engine import Engine, Memory
-from hqnn_jax.errors import CircuitError
 
 CIRCUIT = strongly_entangling(2, 1)
 NOISY = CIRCUIT.with_noise(NoiseModel(two_qubit=(depolarizing(0.01),)))
@@ -79,8 +78,3 @@ def test_memory_divides_batches(monkeypatch):
     arguments = jnp.zeros(CIRCUIT.weights_shape), jnp.zeros((5, CIRCUIT.num_features))
     assert table.build(CIRCUIT, "mine")(*arguments).shape == (5, CIRCUIT.num_outputs)
     assert set(sizes) == {2}
-
-
-def test_a_refusal_names_the_engine_and_its_reason():
-    with pytest.raises(CircuitError, match="engine 'unitary' does not apply: its matrix would"):
-        build(strongly_entangling(14, 1), "unitary")
