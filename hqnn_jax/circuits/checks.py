@@ -27,6 +27,12 @@ def shown(value: object) -> str:
 def check_count(where: str, argument: str, value: object, least: int) -> int:
     """Return a number of things as a Python integer.
 
+    Args:
+        where: the function or object it is for.
+        argument: its name.
+        value: the number.
+        least: the least that is allowed.
+
     Raises:
         CircuitError: it is not an integral number (a boolean is none), or less than `least`.
     """
@@ -40,6 +46,11 @@ def check_count(where: str, argument: str, value: object, least: int) -> int:
 
 def check_shape(where: str, argument: str, value: object) -> tuple[int, ...]:
     """Return the shape of an array as a tuple of Python integers.
+
+    Args:
+        where: the function or object it is for.
+        argument: its name.
+        value: the shape.
 
     Raises:
         CircuitError: it is not a sequence of integral numbers, or one of them is negative.

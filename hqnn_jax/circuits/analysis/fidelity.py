@@ -106,7 +106,12 @@ def sample_fidelities(
 def fidelity_divergence(
     fidelities: Float[Array | np.ndarray, " samples"], num_qubits: int, *, num_bins: int = 75
 ) -> Expressibility:
-    """Compare fidelities of pairs of states of `num_qubits` qubits with those of Haar states.
+    """Compare fidelities of pairs of random states with those of Haar-random states.
+
+    Args:
+        fidelities: |⟨ψ|φ⟩|² of each pair.
+        num_qubits: number of qubits of the states.
+        num_bins: number of bins of equal width that [0, 1] is divided into.
 
     Raises:
         CircuitError: there is no fidelity or no bin.

@@ -212,6 +212,11 @@ def frequencies_of_slopes(
 ) -> Frequencies:
     """Frequencies of each input from the derivatives of every gate's angle in it.
 
+    Args:
+        circuit: the circuit, for messages.
+        slopes: the derivatives.
+        kind: what the inputs are, for messages.
+
     Raises:
         CircuitError: the slopes of an input have no common base.
     """

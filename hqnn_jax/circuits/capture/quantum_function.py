@@ -82,7 +82,18 @@ def capture(
 def queue(
     function: QuantumFunction, features: Any, weights: Any, name: str
 ) -> qml.tape.QuantumScript:
-    """Run the quantum function and return its operations and measurements, as it wrote them."""
+    """Run a quantum function and return its operations and measurements, as it wrote them.
+
+    Args:
+        function: the quantum function.
+        features: its first argument, shape [num_features].
+        weights: its second argument.
+        name: name of the circuit, for messages.
+
+    Raises:
+        CircuitError: the function raises an error, or does not return the measurements that it
+            made, in their order.
+    """
     try:
         with defined_norms(), qml.queuing.AnnotatedQueue() as queued:
             returned = function(features, weights)

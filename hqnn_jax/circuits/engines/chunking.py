@@ -66,7 +66,14 @@ def check_fits(circuit: Definition, needed: float, what: str) -> None:
 def with_check_of_gradient(
     evaluate: Evaluate, circuit: Definition, needed: float, what: str
 ) -> Evaluate:
-    """The same function, for whose derivatives alone `check_fits` is called."""
+    """The same function, for whose derivatives alone `check_fits` is called.
+
+    Args:
+        evaluate: the function.
+        circuit: the circuit that it evaluates.
+        needed: estimate of the bytes that a derivative takes.
+        what: what takes them, for the message.
+    """
 
     @jax.custom_jvp
     def differentiated(inputs: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -81,7 +88,7 @@ def with_check_of_gradient(
 
 
 def in_chunks(evaluate: Evaluate, samples: int) -> Evaluate:
-    """Evaluate at most so many samples at a time.
+    """The same function, evaluated for at most `samples` samples at a time.
 
     Chunks are computed anew for the gradient, so that memory is that of one chunk.
     """

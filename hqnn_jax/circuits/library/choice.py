@@ -12,6 +12,11 @@ T = TypeVar("T")
 def chosen(kind: str, name: str, options: Mapping[str, T]) -> T:
     """Return the option of that name.
 
+    Args:
+        kind: what is chosen, for the message.
+        name: what was given.
+        options: the options by name.
+
     Raises:
         CircuitError: there is none; the message lists the names and the closest one.
     """

@@ -67,6 +67,12 @@ def iqp(
     One feature per wire. Source: Havlíček et al., arXiv:1804.11326, in the convention of
     PennyLane's IQPEmbedding.
 
+    Args:
+        features: in radians.
+        wires: as many wires.
+        entanglement: the pairs (q, r), see `pairs`.
+        num_repeats: how often the circuit is repeated.
+
     Raises:
         CircuitError: not one feature per wire, or wrong pairs.
     """
@@ -93,6 +99,12 @@ def zz(
     P(θ) = diag(1, e^iθ), and φ_qr = 2 (π - x_q)(π - x_r) is the phase where the bits q and r
     differ. One feature per wire, meant to be in [0, 2π). Source: Havlíček et al.,
     arXiv:1804.11326, in the convention of Qiskit's zz_feature_map, which it equals gate by gate.
+
+    Args:
+        features: in radians.
+        wires: as many wires.
+        entanglement: the pairs (q, r), see `pairs`.
+        num_repeats: how often the circuit is repeated.
 
     Raises:
         CircuitError: not one feature per wire, or wrong pairs.

@@ -57,10 +57,15 @@ class Distribution:
 
 
 def distribute(layers: Sequence[Layer], num_qubits: int, num_global: int) -> Distribution:
-    """Divide layers into steps on 2^num_global devices; 2 num_global must not exceed num_qubits.
+    """Divide layers into steps on several devices.
 
     After each layer the wires stand in their own places, or with the exchange undone one layer
     later, whichever takes fewer exchanges: layers of rotations and diagonal gates take one.
+
+    Args:
+        layers: the layers of the circuit.
+        num_qubits: number of qubits.
+        num_global: number of bits of a device's number, at most half of the qubits.
     """
     standard = BitMap.identity(num_qubits)
     swapped = _exchange(num_qubits, num_global)

@@ -47,7 +47,14 @@ class PlannedLayer:
     def of(
         cls, layer: Layer, num_qubits: int, components: int, angles: AngleFunction
     ) -> "PlannedLayer":
-        """Find the form of a layer."""
+        """Find the form of a layer.
+
+        Args:
+            layer: the layer.
+            num_qubits: number of qubits.
+            components: 1 if every gate of the circuit is real, else 2.
+            angles: the circuit's angle function.
+        """
         groups = wire_groups(num_qubits, group_size(components))
         per_sample = tuple(
             wire for wire, gates in layer.rotations.items() if is_per_sample(gates, angles)

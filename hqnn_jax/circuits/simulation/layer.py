@@ -139,7 +139,14 @@ class Structure:
     def apply_stage(
         self, stage: int, tables: Tables, parameters: Parameters, state: Components
     ) -> Components:
-        """Apply one part of the layer."""
+        """Apply one part of the layer.
+
+        Args:
+            stage: number of the part, below `num_stages`.
+            tables: what the layer applies whatever the inputs.
+            parameters: what it applies for these inputs.
+            state: the states [components, levels^n, batch].
+        """
         if stage < len(self.groups):
             first, size = self.groups[stage]
             matrix = self._matrix(stage, parameters)
@@ -158,7 +165,7 @@ class Structure:
     def undo_stage(
         self, stage: int, tables: Tables, parameters: Parameters, state: Components
     ) -> Components:
-        """Undo one part of the layer."""
+        """Undo one part of the layer; arguments as for `apply_stage`."""
         if stage < len(self.groups):
             first, size = self.groups[stage]
             if self._moves(stage):

@@ -68,7 +68,16 @@ class Segment:
     def undo_with_gradient(
         self, parameters: tuple[Parameters, ...], state: Components, cotangent: Components
     ) -> tuple[Components, Components, tuple[Parameters, ...]]:
-        """The state before the segment, its cotangent, and the gradient in the parameters."""
+        """Go back through the layers, computing states anew.
+
+        Args:
+            parameters: those of each form, stacked.
+            state: the state after the segment.
+            cotangent: its cotangent.
+
+        Returns:
+            The state before the segment, its cotangent, and the gradient in the parameters.
+        """
 
         def period(carry, xs):
             state, cotangent = carry

@@ -16,8 +16,8 @@ from hqnn_jax.circuits.sampling import trajectories
 from hqnn_jax.circuits.sampling.shots import standard_errors
 from hqnn_jax.circuits.simulation.evolution import Evolution
 from hqnn_jax.errors import CircuitError
+from tests.circuits.engines.examples import UNOPTIMISED, value_and_gradients
 
-UNOPTIMISED = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0}
 # States of single precision at 20 qubits, in bytes.
 STATE_20 = 8 * 2**20
 
@@ -73,16 +73,6 @@ def inputs(circuit: Circuit, batch: int, dtype=jnp.float32):
     features = rng.uniform(-2, 3, (batch, circuit.num_features))
     cotangents = rng.normal(size=(batch, circuit.num_outputs))
     return tuple(jnp.asarray(array, dtype) for array in (weights, features, cotangents))
-
-
-def value_and_gradients(function, weights, features, cotangents):
-    def loss(weights, features):
-        outputs = function(weights, features)
-        return jnp.sum(cotangents * outputs), outputs
-
-    gradient = jax.jit(jax.grad(loss, (0, 1), has_aux=True), compiler_options=UNOPTIMISED)
-    gradients, outputs = gradient(weights, features)
-    return outputs, *gradients
 
 
 def assert_same(found, expected, tolerance):
