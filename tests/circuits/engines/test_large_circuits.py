@@ -16,7 +16,7 @@ from hqnn_jax.circuits.sampling import trajectories
 from hqnn_jax.circuits.sampling.shots import standard_errors
 from hqnn_jax.circuits.simulation.evolution import Evolution
 from hqnn_jax.errors import CircuitError
-from tests.circuits.engines.examples import UNOPTIMISED, value_and_gradients
+from tests.circuits.engines.examples import value_and_gradients
 
 # States of single precision at 20 qubits, in bytes.
 STATE_20 = 8 * 2**20
