@@ -30,7 +30,7 @@ TensorFlow's `SAME` and adds 1e-3 to a variance; `torch` (torchvision, timm's `e
 pads equally on all sides and adds 1e-5."""
 
 
-class _StageShape(NamedTuple):
+class StageShape(NamedTuple):
     """Consecutive blocks of one shape; only the first one has the stride."""
 
     repeats: int
@@ -42,13 +42,13 @@ class _StageShape(NamedTuple):
 
 # Stages 2 to 8 of table 1; strides and expansions from the MBConv names there.
 _STAGES = (
-    _StageShape(repeats=1, expansion=1, out_features=16, kernel_size=3, stride=1),
-    _StageShape(repeats=2, expansion=6, out_features=24, kernel_size=3, stride=2),
-    _StageShape(repeats=2, expansion=6, out_features=40, kernel_size=5, stride=2),
-    _StageShape(repeats=3, expansion=6, out_features=80, kernel_size=3, stride=2),
-    _StageShape(repeats=3, expansion=6, out_features=112, kernel_size=5, stride=1),
-    _StageShape(repeats=4, expansion=6, out_features=192, kernel_size=5, stride=2),
-    _StageShape(repeats=1, expansion=6, out_features=320, kernel_size=3, stride=1),
+    StageShape(repeats=1, expansion=1, out_features=16, kernel_size=3, stride=1),
+    StageShape(repeats=2, expansion=6, out_features=24, kernel_size=3, stride=2),
+    StageShape(repeats=2, expansion=6, out_features=40, kernel_size=5, stride=2),
+    StageShape(repeats=3, expansion=6, out_features=80, kernel_size=3, stride=2),
+    StageShape(repeats=3, expansion=6, out_features=112, kernel_size=5, stride=1),
+    StageShape(repeats=4, expansion=6, out_features=192, kernel_size=5, stride=2),
+    StageShape(repeats=1, expansion=6, out_features=320, kernel_size=3, stride=1),
 )
 _STEM_FEATURES = 32
 _NUM_FEATURES = 1280
@@ -88,7 +88,7 @@ class MBConv(nnx.Module):
     """
 
     def __init__(
-        self, in_features: int, stage: _StageShape, stride: int, *, dtype: DTypeLike, rngs: nnx.Rngs
+        self, in_features: int, stage: StageShape, stride: int, *, dtype: DTypeLike, rngs: nnx.Rngs
     ):
         """Build one block of `stage` with its own `stride`."""
         features = in_features * stage.expansion

@@ -8,6 +8,7 @@ layer in the plain CNN, which holds nearly all of its parameters.
 """
 
 import itertools
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -28,19 +29,27 @@ class _LeanConvolutions(Backbone):
     """3x3 convolutions with batch normalisation and ReLU; what both networks share.
 
     Attributes:
-        num_map_features: values an image has left after the last pooling.
+        widths: output channels of the convolutions.
+        num_features: length of the feature vector: here all values of the maps after the last
+            pooling.
     """
+
+    widths: ClassVar[tuple[int, ...]]
 
     def __init__(
         self,
-        widths: tuple[int, ...],
         *,
-        in_channels: int,
-        image_size: int,
-        method: ConvMethod,
-        dtype: DTypeLike,
+        in_channels: int = 1,
+        image_size: int = 64,
+        method: ConvMethod = "lax",
+        dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ):
+        """Build the network for square images; `method` is how convolutions run on CPU.
+
+        Raises:
+            ConfigurationError: the images are too small for the three poolings.
+        """
         if image_size < 2**_NUM_POOLINGS:
             raise ConfigurationError(
                 f"lean2025 CNN: image_size is {image_size}, expected at least {2**_NUM_POOLINGS} "
@@ -48,10 +57,10 @@ class _LeanConvolutions(Backbone):
             )
         self.convolutions: nnx.List[Conv] = nnx.List([])
         self.norms: nnx.List[BatchNorm] = nnx.List([])
-        for before, after in itertools.pairwise((in_channels, *widths)):
+        for before, after in itertools.pairwise((in_channels, *self.widths)):
             self.convolutions.append(Conv(before, after, 3, method=method, dtype=dtype, rngs=rngs))
             self.norms.append(BatchNorm(after, momentum=0.9, epsilon=1e-5))
-        self.num_map_features = (image_size // 2**_NUM_POOLINGS) ** 2 * widths[-1]
+        self.num_features = (image_size // 2**_NUM_POOLINGS) ** 2 * self.widths[-1]
         self.dtype = jnp.dtype(dtype)
 
     def feature_maps(
@@ -78,29 +87,7 @@ class LeanHybridFrontEnd(_LeanConvolutions):
         num_features: length of the feature vector of one image.
     """
 
-    def __init__(
-        self,
-        *,
-        in_channels: int = 1,
-        image_size: int = 64,
-        method: ConvMethod = "lax",
-        dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
-    ):
-        """Build the network for square images; `method` is how convolutions run on CPU.
-
-        Raises:
-            ConfigurationError: the images are too small for the three poolings.
-        """
-        super().__init__(
-            (8, 16, 32, 64),
-            in_channels=in_channels,
-            image_size=image_size,
-            method=method,
-            dtype=dtype,
-            rngs=rngs,
-        )
-        self.num_features = self.num_map_features
+    widths = (8, 16, 32, 64)
 
     def pool(
         self, maps: Float[Array, "batch map_height map_width 64"], rngs: nnx.Rngs | None = None
@@ -118,30 +105,13 @@ class LeanCNN(_LeanConvolutions):
         num_features: 256.
     """
 
-    def __init__(
-        self,
-        *,
-        in_channels: int = 1,
-        image_size: int = 64,
-        method: ConvMethod = "lax",
-        dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
-    ):
-        """Build the network for square images; `method` is how convolutions run on CPU.
+    widths = (8, 16, 32)
 
-        Raises:
-            ConfigurationError: the images are too small for the three poolings.
-        """
-        super().__init__(
-            (8, 16, 32),
-            in_channels=in_channels,
-            image_size=image_size,
-            method=method,
-            dtype=dtype,
-            rngs=rngs,
-        )
+    def __init__(self, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs, **options: Any):
+        """Build the network; `options` as of the front end of the hybrid."""
+        super().__init__(dtype=dtype, rngs=rngs, **options)
+        self.dense = nnx.Linear(self.num_features, 256, dtype=dtype, rngs=rngs)
         self.num_features = 256
-        self.dense = nnx.Linear(self.num_map_features, self.num_features, dtype=dtype, rngs=rngs)
 
     def pool(
         self, maps: Float[Array, "batch map_height map_width 32"], rngs: nnx.Rngs | None = None

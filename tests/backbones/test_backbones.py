@@ -11,7 +11,7 @@ from flax import nnx
 from hqnn_jax.backbones import vgg
 from hqnn_jax.backbones.cnn import FiveLayerCNN
 from hqnn_jax.backbones.compact import CompactResNet
-from hqnn_jax.backbones.efficientnet import EfficientNetB0, MBConv, Stage
+from hqnn_jax.backbones.efficientnet import EfficientNetB0, MBConv, StageShape
 from hqnn_jax.backbones.lean import LeanCNN, LeanHybridFrontEnd
 from hqnn_jax.backbones.resnet import ResNet
 from hqnn_jax.backbones.vgg import VGG16
@@ -281,7 +281,7 @@ def test_cnn_training_under_vmap_over_seeds_equals_loop():
 
 @pytest.mark.parametrize("expansion", [1, 6])
 def test_block_gradient_reaches_every_parameter(expansion):
-    stage = Stage(repeats=1, expansion=expansion, out_features=8, kernel_size=5, stride=2)
+    stage = StageShape(repeats=1, expansion=expansion, out_features=8, kernel_size=5, stride=2)
     block = MBConv(8, stage, 1, dtype=jnp.float32, rngs=nnx.Rngs(0))
     graph, params, rest = nnx.split(block, nnx.Param, ...)
     x = images(3, 6, channels=8, width=9)
@@ -296,7 +296,7 @@ def test_block_gradient_reaches_every_parameter(expansion):
 
 
 def test_residual_block_adds_its_input_and_a_strided_one_does_not():
-    stage = Stage(repeats=1, expansion=1, out_features=4, kernel_size=3, stride=2)
+    stage = StageShape(repeats=1, expansion=1, out_features=4, kernel_size=3, stride=2)
     x = images(2, 6, channels=4, width=9)
     for stride, expected in ((1, x), (2, jnp.zeros((2, 3, 5, 4)))):
         block = MBConv(4, stage, stride, dtype=jnp.float32, rngs=nnx.Rngs(0))
