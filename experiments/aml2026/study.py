@@ -178,83 +178,68 @@ def run(config: Aml2026Config, out: Path, progress: Progress) -> dict[str, Any]:
     with progress.task("loading the images"):
         pool = load_pool(config.dataset)
     _check_two_classes(pool)
-    positions = {
-        size: sample_positions(pool.labels, size, config.seeds, config.sampling)
-        for size in config.sizes
-    }
-    features = _lazy_features(pool, positions, progress)
-    data = _lazy_data(config, pool, positions, features)
+    samples, store = _Samples(config, pool, progress), Cells(out / "cells", progress)
     fingerprint, cells = pool_fingerprint(pool), []
-    store = Cells(out / "cells", progress)
-
-    def computed(size: int, name: str) -> dict[str, Any]:
-        arm = ARMS[name]
-        with progress.task(f"{size} images per class: {name}"):
-            outcome = arm.function(data(size), getattr(config, arm.options))
-        return _cell(size, name, outcome, pool.labels[positions[size].test])
-
-    def components(size: int) -> dict[str, Any]:
-        retained = retained_variance(features(), positions[size], config.num_components)
-        return {"size": size, "arm": _COMPONENTS, "retained": retained}
-
     with locked(store.folder), stop_requested() as stop:
         for size, name in itertools.product(config.sizes, config.arms):
             if stop():
                 raise Interrupted(f"{out}: stopped, results are kept; the same command goes on")
             key = _cell_key(config, fingerprint, size, name)
-            compute = functools.partial(computed, size, name)
+            compute = functools.partial(samples.cell, size, name)
             weights = name in CIRCUIT_ARMS
             cells.append(store.kept(f"{size}_{name}_{key}", StoredCell, compute, weights=weights))
         retained = {}
         for size in config.sizes:
             key = _key(config, fingerprint, size, {"arm": _COMPONENTS})
-            file, compute = (
-                f"{size}_principal_components_{key}",
-                functools.partial(components, size),
-            )
-            retained[str(size)] = store.kept(file, StoredVariance, compute)["retained"]
+            compute = functools.partial(samples.components, size)
+            stored = store.kept(f"{size}_principal_components_{key}", StoredVariance, compute)
+            retained[str(size)] = stored["retained"]
     return {
         "paper": "aml2026",
         "config": config.model_dump(mode="json"),
-        "dataset": _description(pool, positions),
+        "dataset": _description(pool, samples.positions),
         "retained_variance": retained,
         "cells": cells,
     }
 
 
-def _lazy_features(
-    pool: ImagePool, positions: Mapping[int, Parts], progress: Progress
-) -> Callable[[], np.ndarray]:
-    """Return what gives the features of the images; they are computed when first needed."""
+class _Samples:
+    """The images, the samples of each size, and what arms make of them; nothing before its time."""
 
-    @functools.cache
-    def features() -> np.ndarray:
-        with progress.task("features of the images"):
-            return pool_features(pool, list(positions.values()))
+    def __init__(self, config: Aml2026Config, pool: ImagePool, progress: Progress):
+        self.config = config
+        self.pool = pool
+        self.progress = progress
+        self.positions = {
+            size: sample_positions(pool.labels, size, config.seeds, config.sampling)
+            for size in config.sizes
+        }
+        self.data = functools.cache(self._data)
 
-    return features
+    @functools.cached_property
+    def features(self) -> np.ndarray:
+        with self.progress.task("features of the images"):
+            return pool_features(self.pool, list(self.positions.values()))
 
+    def _data(self, size: int) -> SampledData:
+        """Return the inputs at one size."""
+        seeds, components = self.config.seeds, self.config.num_components
+        most_images = 2 * max(self.config.sizes)
+        positions = self.positions[size]
+        return sampled_data(self.pool, self.features, positions, seeds, components, most_images)
 
-def _lazy_data(
-    config: Aml2026Config,
-    pool: ImagePool,
-    positions: Mapping[int, Parts],
-    features: Callable[[], np.ndarray],
-) -> Callable[[int], SampledData]:
-    """Return what gives the inputs at one size."""
+    def cell(self, size: int, name: str) -> dict[str, Any]:
+        """Return what an arm comes to at one size."""
+        arm = ARMS[name]
+        with self.progress.task(f"{size} images per class: {name}"):
+            outcome = arm.function(self.data(size), getattr(self.config, arm.options))
+        return _cell(size, name, outcome, self.pool.labels[self.positions[size].test])
 
-    @functools.cache
-    def data(size: int) -> SampledData:
-        return sampled_data(
-            pool,
-            features(),
-            positions[size],
-            config.seeds,
-            config.num_components,
-            2 * max(config.sizes),
-        )
-
-    return data
+    def components(self, size: int) -> dict[str, Any]:
+        """Return what the principal components keep, per seed."""
+        positions, components = self.positions[size], self.config.num_components
+        retained = retained_variance(self.features, positions, components)
+        return {"size": size, "arm": _COMPONENTS, "retained": retained}
 
 
 def _check_two_classes(pool: ImagePool) -> None:
