@@ -22,7 +22,7 @@ from hqnn_jax.errors import CheckpointError
 from hqnn_jax.files import read_json
 from hqnn_jax.text import one_line
 from hqnn_jax.training.orbax_noise import silence_orbax
-from hqnn_jax.training.state import TrainState
+from hqnn_jax.training.state import TrainState, like, plain
 
 _Rank = tuple[float, float, float]
 
@@ -178,19 +178,19 @@ class Checkpoints:
             "intact: free space or choose another --out, then --resume"
         )
 
-    def restore(self, step: int, like: TrainState) -> TrainState:
+    def restore(self, step: int, template: TrainState) -> TrainState:
         """Return the state saved at `step`.
 
         Args:
             step: from `latest_step` or `best_step`.
-            like: a state of the same structure and shapes.
+            template: a state of the same structure and shapes.
 
         Raises:
             CheckpointError: if it is damaged, or belongs to another configuration or dataset (the
                 message names the first difference).
         """
         self._check_description(step)
-        target = jax.tree.map(ocp.tree.to_shape_dtype_struct, _storable(like))
+        target = jax.tree.map(ocp.tree.to_shape_dtype_struct, _storable(template))
         try:
             restored = self._manager.restore(
                 step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
@@ -200,7 +200,7 @@ class Checkpoints:
         changed = changed_leaves(self._folder / str(step), restored)
         if changed:
             raise self._unreadable(step, f"{changed[0]} is not what was written")
-        return _from_storable(restored, like)
+        return _from_storable(restored, template)
 
     def _unreadable(self, step: int, reason: str) -> CheckpointError:
         return CheckpointError(
@@ -249,21 +249,11 @@ def _digests(arrays: Mapping[str, Any]) -> dict[str, str]:
 def _storable(state: TrainState) -> dict[str, Any]:
     """Return plain arrays under names: typed keys and empty trees are not Orbax's to store."""
     leaves = jax.tree_util.tree_leaves_with_path(state)
-    return {
-        jax.tree_util.keystr(path): (
-            jax.random.key_data(leaf)
-            if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-            else leaf
-        )
-        for path, leaf in leaves
-    }
+    return {jax.tree_util.keystr(path): plain(leaf) for path, leaf in leaves}
 
 
-def _from_storable(arrays: dict[str, Any], like: TrainState) -> TrainState:
+def _from_storable(arrays: dict[str, Any], template: TrainState) -> TrainState:
     def restored(path: Any, leaf: jax.Array) -> jax.Array:
-        array = arrays[jax.tree_util.keystr(path)]
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf))
-        return array
+        return like(arrays[jax.tree_util.keystr(path)], leaf)
 
-    return jax.tree_util.tree_map_with_path(restored, like)
+    return jax.tree_util.tree_map_with_path(restored, template)

@@ -14,6 +14,7 @@ from jaxtyping import PyTree
 
 from hqnn_jax.errors import RunFolderError
 from hqnn_jax.files import locked, read_arrays, write_atomically
+from hqnn_jax.training.state import like, plain
 
 _INTERVAL_SECONDS = 30.0
 """Less is not worth a write, and no more is lost by a kill."""
@@ -35,7 +36,7 @@ class SeedsCheckpoint:
 
     def save(self, arrays: PyTree, notes: dict[str, Any]) -> None:
         """Replace the file; `notes` are JSON."""
-        leaves = [_plain(leaf) for leaf in jax.tree.leaves(arrays)]
+        leaves = [np.asarray(plain(leaf)) for leaf in jax.tree.leaves(arrays)]
         buffer = io.BytesIO()
         np.savez(
             buffer,
@@ -48,12 +49,12 @@ class SeedsCheckpoint:
             write_atomically(self._path, buffer.getvalue())
         self._written = time.monotonic()
 
-    def restore(self, like: PyTree) -> tuple[PyTree, dict[str, Any]] | None:
-        """Return arrays with the structure of `like`, and the notes; None where there are none.
+    def restore(self, template: PyTree) -> tuple[PyTree, dict[str, Any]] | None:
+        """Return arrays with the structure of `template`, and the notes; None where there are none.
 
         A damaged file, or one of other shapes, counts as none: training starts anew.
         """
-        own, structure = jax.tree.flatten(like)
+        own, structure = jax.tree.flatten(template)
         try:
             stored = read_arrays(self._path, RunFolderError, "")
             notes = json.loads(str(stored["notes"]))
@@ -61,27 +62,13 @@ class SeedsCheckpoint:
         except (RunFolderError, ValueError, KeyError, RecursionError):
             return None
         if not isinstance(notes, dict) or any(
-            (leaf.shape, leaf.dtype) != (_plain(template).shape, _plain(template).dtype)
-            for leaf, template in zip(leaves, own, strict=True)
+            (leaf.shape, leaf.dtype) != (plain(other).shape, plain(other).dtype)
+            for leaf, other in zip(leaves, own, strict=True)
         ):
             return None
-        restored = [_like(leaf, template) for leaf, template in zip(leaves, own, strict=True)]
+        restored = [like(leaf, other) for leaf, other in zip(leaves, own, strict=True)]
         return jax.tree.unflatten(structure, restored), notes
 
     def delete(self) -> None:
         """Remove the file, if there is one."""
         self._path.unlink(missing_ok=True)
-
-
-def _plain(leaf: Any) -> np.ndarray:
-    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        leaf = jax.random.key_data(leaf)
-    return np.asarray(leaf)
-
-
-def _like(values: np.ndarray, template: Any) -> jax.Array:
-    if jax.dtypes.issubdtype(template.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(
-            jax.numpy.asarray(values), impl=jax.random.key_impl(template)
-        )
-    return jax.numpy.asarray(values, template.dtype)

@@ -67,3 +67,19 @@ def initial_state(
         key=key,
         step=jnp.zeros((), jnp.int32),
     )
+
+
+def plain(leaf: jax.Array) -> jax.Array:
+    """Return a leaf of a state as what can be stored: a typed key as its data."""
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def like(stored: jax.typing.ArrayLike, leaf: jax.Array) -> jax.Array:
+    """Return what `plain` gave as a leaf again, with the type and dtype of another."""
+    if _is_key(leaf):
+        return jax.random.wrap_key_data(jnp.asarray(stored), impl=jax.random.key_impl(leaf))
+    return jnp.asarray(stored, leaf.dtype)
+
+
+def _is_key(leaf: jax.Array) -> bool:
+    return bool(jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key))
