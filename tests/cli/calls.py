@@ -1,0 +1,53 @@
+"""Calling the command line, and what its tests have in common."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import experiment
+
+ROOT = Path(experiment.__file__).parent
+
+
+SMALL = """
+dataset:
+  name: synthetic_cells
+  resolution: 28
+  synthetic: {train_images: 96, validation_images: 24, test_images: 40}
+model:
+  backbone: {name: five_layer_cnn, image_size: 16}
+  processor: {widths: [8], dropout: 0.2}
+  circuit: {name: radhi2025, num_qubits: 4, num_layers: 2}
+training:
+  epochs: 3
+  batch_size: 16
+  average_decay: 0.9
+  augmentation: {horizontal_flip: true, rotation_degrees: 20.0, brightness: 0.1}
+evaluation: {bootstrap_samples: 100, explained_images: 0}
+"""
+
+
+PYTHON = (sys.executable, "-m", "experiment")
+
+
+def predictions(run: Path) -> dict[str, np.ndarray]:
+    with np.load(run / "predictions.npz") as file:
+        return dict(file)
+
+
+def assert_same_predictions(left: Path, right: Path) -> None:
+    left, right = predictions(left), predictions(right)
+    assert left.keys() == right.keys()
+    for name, values in left.items():
+        np.testing.assert_array_equal(values, right[name], err_msg=name)
+
+
+def assert_one_error(result, code, *texts):
+    got, _, err = result
+    assert got == code, err
+    lines = [line for line in err.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1, err
+    assert "Traceback" not in err
+    for text in texts:
+        assert text in lines[0]
