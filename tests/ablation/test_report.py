@@ -19,7 +19,6 @@ from hqnn_jax.ablation.predictions import prediction_arrays, recompute
 from hqnn_jax.ablation.report import describe, write_reports
 from hqnn_jax.errors import RunFolderError
 from hqnn_jax.evaluation.comparison import summarise
-from hqnn_jax.reporting import exports
 from tests.ablation import results_factory as factory
 from tests.ablation.conftest import Page, title
 
@@ -290,28 +289,6 @@ def test_labels_are_escaped_everywhere(tmp_path):
     )
     assert rows[0].startswith(escaped + " & ")
     assert rows[1].startswith("{[}{[}0, 1{]}{]} & ")
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
-        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
-        ("@SUM(A1)", "'@SUM(A1)"),
-        ("-2+3", "'-2+3"),
-        ("\tindented", "'\tindented"),
-        ("-0.25", "-0.25"),
-        ("+1e-3", "+1e-3"),
-        (-0.25, "-0.25"),
-        (-3, "-3"),
-        (None, ""),
-        ("a=b", "a=b"),
-    ],
-)
-def test_no_cell_of_a_csv_file_is_a_formula(value, expected):
-    text = exports.to_csv(("=axis", "b"), [{"=axis": value, "b": 1}])
-    rows = list(csv.reader(text.splitlines()))
-    assert rows == [["'=axis", "b"], [expected, "1"]]
 
 
 def test_synthetic_data_are_named_on_the_page_and_in_every_figure(tmp_path):
