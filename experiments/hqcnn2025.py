@@ -13,7 +13,7 @@ import numpy as np
 
 from hqnn_jax.config import Config
 from hqnn_jax.evaluation.published import Published, Task
-from hqnn_jax.experiments.paper import Arm, Request, Runs, is_synthetic, run_arms
+from hqnn_jax.experiments.paper import PaperArm, PaperRequest, Runs, is_synthetic, run_arms
 from hqnn_jax.experiments.tables import (
     differences_table,
     mean_and_deviation,
@@ -165,20 +165,22 @@ def published(config: Config) -> Published | None:
 _SMALL = ("training.batch_size=32", "seeds=1", "evaluation.test_time_augmentation=none")
 
 
-def _arms(dataset: str, title: str) -> tuple[Arm, ...]:
+def _arms(dataset: str, title: str) -> tuple[PaperArm, ...]:
     binary, classes = f"hqcnn2025_{dataset}_binary", "dataset.positive_labels=null"
     twin, seeds = "model.middle=none", "seeds=3"
     return (
-        Arm(f"{dataset}_binary", f"{title}, two classes, circuit", binary, (seeds,), _SMALL),
-        Arm(
+        PaperArm(f"{dataset}_binary", f"{title}, two classes, circuit", binary, (seeds,), _SMALL),
+        PaperArm(
             f"{dataset}_binary_cnn",
             f"{title}, two classes, classical twin",
             binary,
             (seeds, twin),
             (*_SMALL, twin),
         ),
-        Arm(f"{dataset}_multi", f"{title}, all classes, circuit", binary, (seeds, classes), _SMALL),
-        Arm(
+        PaperArm(
+            f"{dataset}_multi", f"{title}, all classes, circuit", binary, (seeds, classes), _SMALL
+        ),
+        PaperArm(
             f"{dataset}_multi_cnn",
             f"{title}, all classes, classical twin",
             binary,
@@ -188,7 +190,7 @@ def _arms(dataset: str, title: str) -> tuple[Arm, ...]:
     )
 
 
-def reproduce(request: Request) -> Document:
+def reproduce(request: PaperRequest) -> Document:
     """Train circuit and classical twin on the three datasets, two classes and all of them."""
     names = ("bloodmnist",) if request.small else tuple(_DATASETS)
     groups = {name: _arms(name, _DATASETS[name]) for name in names}
@@ -220,7 +222,9 @@ def reproduce(request: Request) -> Document:
     )
 
 
-def _sections(name: str, arms: Sequence[Arm], runs: Runs, request: Request) -> Iterator[Section]:
+def _sections(
+    name: str, arms: Sequence[PaperArm], runs: Runs, request: PaperRequest
+) -> Iterator[Section]:
     """Yield the section of a dataset; none where no arm of it was run."""
     done = [arm for arm in arms if arm.name in runs.finished]
     if not done:
@@ -279,7 +283,7 @@ def _benchmark(names: Sequence[str], runs: Runs) -> Section:
     )  # fmt: skip
 
 
-def _class_table(arm: Arm, run: FinishedRun, theirs: Published | None) -> Table:
+def _class_table(arm: PaperArm, run: FinishedRun, theirs: Published | None) -> Table:
     """Return the classification report, Tables 4 to 6, with the published figures beside ours.
 
     `theirs` is None where the arm's classes are not the published ones.
@@ -328,7 +332,7 @@ def _pairs(ours: Sequence[float], theirs: Sequence[float] | None) -> Iterator[st
         yield formatting.percent(None if theirs is None else theirs[position], 0)
 
 
-def _curves(arm: Arm, run: FinishedRun) -> tuple[Picture, ...]:
+def _curves(arm: PaperArm, run: FinishedRun) -> tuple[Picture, ...]:
     """Return confusion matrix and ROC curves of an arm, with captions."""
     test = run.metrics["test"]
     confusion = plots.confusion_matrix(

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from hqnn_jax.config import Config
 from hqnn_jax.evaluation.published import Published, Task
-from hqnn_jax.experiments.paper import Arm, Request, Runs, is_synthetic, run_arms
+from hqnn_jax.experiments.paper import PaperArm, PaperRequest, Runs, is_synthetic, run_arms
 from hqnn_jax.experiments.tables import (
     differences_table,
     missing_section,
@@ -71,10 +71,10 @@ _SMALL = (
 _PLAIN = "evaluation.explained_images=0"
 
 
-def _arms(dataset: str, title: str) -> tuple[Arm, ...]:
+def _arms(dataset: str, title: str) -> tuple[PaperArm, ...]:
     config = f"hqnn2026_{dataset}"
     return tuple(
-        Arm(f"{dataset}_{name}", f"{title}, {label}", config, ("seeds=5", *overrides), _SMALL)
+        PaperArm(f"{dataset}_{name}", f"{title}, {label}", config, ("seeds=5", *overrides), _SMALL)
         for name, label, overrides in (
             ("quantum", "circuit", ("model.middle=quantum",)),
             ("contrastive", "circuit, contrastive", ("training.contrastive_weight=0.1", _PLAIN)),
@@ -97,7 +97,7 @@ def published(config: Config) -> Published | None:
     return PUBLISHED.get(config.model.middle)
 
 
-def reproduce(request: Request) -> Document:
+def reproduce(request: PaperRequest) -> Document:
     """Train the arms on both datasets and compare them seed by seed."""
     # The small variant draws the same synthetic cells for both.
     groups = (PBC,) if request.small else (PBC, BLOOD_CELL_IMAGES)
@@ -120,7 +120,7 @@ def reproduce(request: Request) -> Document:
     )
 
 
-def _results(group: Sequence[Arm], runs: Runs, request: Request) -> Section:
+def _results(group: Sequence[PaperArm], runs: Runs, request: PaperRequest) -> Section:
     references = [arm for arm in group if arm.name.endswith(("_matched", "_none"))]
     # The published gain is over a classical model; the matched one answers what the circuit adds.
     differences = [

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from hqnn_jax.config import Config
 from hqnn_jax.evaluation.published import Published, Task
-from hqnn_jax.experiments.paper import Arm, Request, Runs, is_synthetic, link, run_arms
+from hqnn_jax.experiments.paper import PaperArm, PaperRequest, Runs, is_synthetic, link, run_arms
 from hqnn_jax.experiments.tables import (
     differences_table,
     mean_and_deviation,
@@ -79,11 +79,17 @@ _CLASSICAL = (
 _SMALL = ("model.backbone.image_size=64", "dataset.synthetic.train_images=96", "seeds=1")
 
 ARMS = (
-    Arm("cnn", "CNN", _CONFIG, (*_CLASSICAL, "model.backbone.name=lean_cnn", "seeds=3"), _SMALL),
-    Arm("hybrid", "Hybrid, 4 qubits", _CONFIG, ("seeds=3",), _SMALL),
-    Arm("none", "Hybrid without its circuit", _CONFIG, ("model.middle=none", "seeds=3"), _SMALL),
-    Arm("resnet18", "ResNet-18", _CONFIG, (*_CLASSICAL, "model.backbone.name=resnet18"), _SMALL),
-    Arm("vgg16", "VGG-16", _CONFIG, (*_CLASSICAL, "model.backbone.name=vgg16"), _SMALL),
+    PaperArm(
+        "cnn", "CNN", _CONFIG, (*_CLASSICAL, "model.backbone.name=lean_cnn", "seeds=3"), _SMALL
+    ),
+    PaperArm("hybrid", "Hybrid, 4 qubits", _CONFIG, ("seeds=3",), _SMALL),
+    PaperArm(
+        "none", "Hybrid without its circuit", _CONFIG, ("model.middle=none", "seeds=3"), _SMALL
+    ),
+    PaperArm(
+        "resnet18", "ResNet-18", _CONFIG, (*_CLASSICAL, "model.backbone.name=resnet18"), _SMALL
+    ),
+    PaperArm("vgg16", "VGG-16", _CONFIG, (*_CLASSICAL, "model.backbone.name=vgg16"), _SMALL),
 )
 
 
@@ -113,7 +119,7 @@ def published(config: Config) -> Published | None:
     return _published(name)
 
 
-def reproduce(request: Request) -> Document:
+def reproduce(request: PaperRequest) -> Document:
     """Train the networks and print the paper's table."""
     # VGG-16 alone has 134 million parameters to draw and to keep.
     arms = ARMS[:3] if request.small else ARMS
@@ -148,7 +154,7 @@ def _circuit_table(runs: Runs) -> tuple[Table, ...]:
     return (differences_table(pair, runs, "none", "accuracy"),)
 
 
-def _table(runs: Runs, request: Request) -> Table:
+def _table(runs: Runs, request: PaperRequest) -> Table:
     rows, links = [], []
     for arm in ARMS:
         run = runs.finished.get(arm.name)

@@ -44,7 +44,7 @@ SMALL = (
 
 
 @dataclass(frozen=True)
-class Request:
+class PaperRequest:
     """What is asked of a paper: where to write, changed keys, and whether the small variant.
 
     `config` replaces the configuration of a paper whose table has one of its own (aml2026); `arms`
@@ -60,7 +60,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Arm:
+class PaperArm:
     """One run of a paper: a shipped configuration with changed keys.
 
     Attributes:
@@ -77,7 +77,7 @@ class Arm:
     overrides: tuple[str, ...] = ()
     small: tuple[str, ...] = ()
 
-    def resolve(self, request: Request) -> Config:
+    def resolve(self, request: PaperRequest) -> Config:
         """Return the configuration, the user's own keys last."""
         small = (*SMALL, *self.small) if request.small else ()
         overrides = (*self.overrides, *small, *request.overrides)
@@ -94,7 +94,7 @@ def paper_module(name: str) -> ModuleType:
     return importlib.import_module(f"hqnn_jax.experiments.{name}")
 
 
-def reproduce(name: str, request: Request) -> tuple[Path, Mapping[str, str]]:
+def reproduce(name: str, request: PaperRequest) -> tuple[Path, Mapping[str, str]]:
     """Run what a paper's tables and figures need, and write `report.html` and `results.json`.
 
     What is finished in `request.out` is not run again, so the same command goes on where an
@@ -122,7 +122,7 @@ class Runs:
     failed: Mapping[str, str]
 
 
-def run_arms(arms: Sequence[Arm], request: Request) -> Runs:
+def run_arms(arms: Sequence[PaperArm], request: PaperRequest) -> Runs:
     """Train every arm that is not finished yet.
 
     An arm whose images or pretrained weights cannot be had is left out, with the reason; the
@@ -159,7 +159,7 @@ def run_arms(arms: Sequence[Arm], request: Request) -> Runs:
     return Runs(finished, failed)
 
 
-def _chosen(arms: Sequence[Arm], request: Request) -> Sequence[Arm]:
+def _chosen(arms: Sequence[PaperArm], request: PaperRequest) -> Sequence[PaperArm]:
     names = [arm.name for arm in arms]
     for name in request.arms:
         if name not in names:
@@ -190,6 +190,6 @@ def is_synthetic(runs: Runs) -> bool:
     return any(run.metrics["dataset"]["synthetic"] for run in runs.finished.values())
 
 
-def link(run: FinishedRun, request: Request) -> str:
+def link(run: FinishedRun, request: PaperRequest) -> str:
     """Return the link from the paper's report to that of a run."""
     return Path(os.path.relpath(run.files.report, request.out)).as_posix()

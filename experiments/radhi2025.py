@@ -18,7 +18,7 @@ from hqnn_jax.config.loading import load_config
 from hqnn_jax.config.shipped import CONFIGS
 from hqnn_jax.evaluation.metrics import LABELS
 from hqnn_jax.evaluation.published import SPLITS, Published, Task
-from hqnn_jax.experiments.paper import Arm, Request, Runs, is_synthetic, run_arms
+from hqnn_jax.experiments.paper import PaperArm, PaperRequest, Runs, is_synthetic, run_arms
 from hqnn_jax.experiments.tables import (
     mean_and_deviation,
     mismatch,
@@ -184,21 +184,21 @@ _SMALL_FROZEN = (
     *_SMALL,
     "model.backbone={name: five_layer_cnn, image_size: 28, frozen: true}",
 )
-PUBLISHED_ARM = Arm(
+PUBLISHED_ARM = PaperArm(
     "published",
     "As published, 224 px",
     "radhi2025_bloodmnist",
     ("seeds=3", "evaluation.checkpoint=last"),
 )
 ARMS = (
-    Arm(
+    PaperArm(
         "frozen",
         "The paper's head and circuit, frozen backbone, 112 px",
         "radhi2025_bloodmnist_frozen",
         ("seeds=3",),
         (*_SMALL_FROZEN, "seeds=1"),
     ),
-    Arm(
+    PaperArm(
         "compact",
         "The circuit behind a compact network, 28 px",
         "bloodmnist_compact",
@@ -208,12 +208,12 @@ ARMS = (
 )
 
 
-def reproduce(request: Request) -> Document:
+def reproduce(request: PaperRequest) -> Document:
     """Run the arms and show the paper's tables and figures for each, validation and test.
 
     The published configuration takes days on a CPU and is one of the arms on accelerators only.
     """
-    arms: tuple[Arm, ...] = ARMS
+    arms: tuple[PaperArm, ...] = ARMS
     if jax.default_backend() != "cpu" and not request.small:
         arms = (PUBLISHED_ARM, *ARMS)
     runs = run_arms(arms, request)
@@ -249,7 +249,7 @@ def reproduce(request: Request) -> Document:
     )
 
 
-def _epochs_table(arms: Sequence[Arm], runs: Runs) -> Table:
+def _epochs_table(arms: Sequence[PaperArm], runs: Runs) -> Table:
     """Return the validation accuracy after the last epoch and after the best one, both published.
 
     Ours are those of the training curves: without averages over views of an image.

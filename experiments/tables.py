@@ -10,7 +10,7 @@ import numpy as np
 from hqnn_jax.evaluation import statistics
 from hqnn_jax.evaluation.metrics import COMPARED_METRICS, LABELS
 from hqnn_jax.evaluation.published import Published
-from hqnn_jax.experiments.paper import Arm, Request, Runs, link
+from hqnn_jax.experiments.paper import PaperArm, PaperRequest, Runs, link
 from hqnn_jax.reporting import formatting
 from hqnn_jax.reporting.document import Section, Table
 from hqnn_jax.runs.described import what_ran
@@ -30,7 +30,7 @@ def mean_and_deviation(values: np.ndarray) -> str:
     return formatting.with_deviation(float(np.mean(values)), deviation)
 
 
-def results_table(arms: Sequence[Arm], runs: Runs, request: Request) -> Table:
+def results_table(arms: Sequence[PaperArm], runs: Runs, request: PaperRequest) -> Table:
     """Return one row per arm: our test figures, size and time."""
     rows, links = [], []
     for arm in arms:
@@ -64,7 +64,7 @@ def results_table(arms: Sequence[Arm], runs: Runs, request: Request) -> Table:
 
 
 def published_table(
-    arms: Sequence[Arm], runs: Runs, published: Mapping[str, Published | None]
+    arms: Sequence[PaperArm], runs: Runs, published: Mapping[str, Published | None]
 ) -> Table:
     """Return every published figure of every arm beside ours.
 
@@ -118,7 +118,7 @@ def _ours_and_difference(
     return mean_and_deviation(values), reason
 
 
-def differences_table(arms: Sequence[Arm], runs: Runs, reference: str, metric: str) -> Table:
+def differences_table(arms: Sequence[PaperArm], runs: Runs, reference: str, metric: str) -> Table:
     """Return the paired differences of every arm against one, seed by seed, with t intervals."""
     names = [arm for arm in arms if arm.name in runs.finished and arm.name != reference]
     base = over_seeds(runs.finished[reference], metric)
@@ -167,7 +167,7 @@ def warnings_section(runs: Runs) -> tuple[Section, ...]:
     return (Section("About the data", (Table(("Dataset", "Warning"), tuple(found)),)),)
 
 
-def what_ran_section(arms: Sequence[Arm], runs: Runs) -> Section:
+def what_ran_section(arms: Sequence[PaperArm], runs: Runs) -> Section:
     """Return the section that says what every finished arm did, from its own configuration."""
     configs = {
         arm.label: runs.finished[arm.name].config for arm in arms if arm.name in runs.finished

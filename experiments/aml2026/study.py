@@ -39,7 +39,7 @@ from hqnn_jax.experiments.aml2026.data import (
     sampled_data,
 )
 from hqnn_jax.experiments.aml2026.report import sections
-from hqnn_jax.experiments.paper import Request
+from hqnn_jax.experiments.paper import PaperRequest
 from hqnn_jax.files import content_key, locked
 from hqnn_jax.progress import Progress
 from hqnn_jax.reporting.document import Document
@@ -144,7 +144,7 @@ def published(config: Config) -> None:
     """Return None: no single run of a hybrid network is one of the published systems."""
 
 
-def reproduce(request: Request) -> Document:
+def reproduce(request: PaperRequest) -> Document:
     """Run the table of the configuration file and return its report."""
     chosen = (f"arms=[{', '.join(request.arms)}]",) if request.arms else ()
     overrides = (*(SMALL if request.small else ()), *chosen, *request.overrides)

@@ -47,7 +47,7 @@ python -m pip install "hqnn-jax[qiskit]".
 
 
 @dataclass(frozen=True)
-class Request:
+class HardwareRequest:
     """Which settings and which folder a command asks for.
 
     Attributes:
@@ -132,7 +132,7 @@ def command(
     ] = None,
 ) -> None:
     """Evaluate, and print what came of it, or what would be sent."""
-    request = Request(run, config, tuple(overrides or ()), out)
+    request = HardwareRequest(run, config, tuple(overrides or ()), out)
     settings, folder = request.settings(resume=resume and not dry_run)
     from hqnn_jax.experiments.hardware import evaluate, prepare
     from hqnn_jax.hardware_evaluation.planned import costs

@@ -64,11 +64,11 @@ def command(
     config = config and find_config(config)
     if name != "aml2026":  # whose table has a configuration of its own
         require_known_keys(overrides or [], Config)
-    from hqnn_jax.experiments.paper import Request, reproduce
+    from hqnn_jax.experiments.paper import PaperRequest, reproduce
 
     out = out or Path("runs") / (f"{name}-small" if small else name)
     chosen = tuple(arm.strip() for arm in arms.split(",")) if arms else ()
-    request = Request(out, tuple(overrides or ()), small, config, chosen)
+    request = PaperRequest(out, tuple(overrides or ()), small, config, chosen)
     report, failed = reproduce(name, request)
     print(f"report: {report}")
     for arm, reason in failed.items():

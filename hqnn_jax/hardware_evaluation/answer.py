@@ -12,7 +12,7 @@ from hqnn_jax.hardware_evaluation.figures import fitted_line
 from hqnn_jax.hardware_evaluation.results import (
     FINE_TUNED,
     ArmKind,
-    ArmResult,
+    EvaluatedArm,
     HardwareResults,
     ModelResult,
     accuracy_difference,
@@ -52,13 +52,15 @@ def answer(results: HardwareResults, record: Record) -> Section:
     return Section("The answer", (lead(first), *filter(None, paragraphs)))
 
 
-def _pairs(model: ModelResult, shown: Record, *kinds: ArmKind) -> list[tuple[ArmResult, Record]]:
+def _pairs(model: ModelResult, shown: Record, *kinds: ArmKind) -> list[tuple[EvaluatedArm, Record]]:
     """Return the arms of some kinds with what the record says of them."""
     arms = zip(model.arms, shown["arms"], strict=True)
     return [(arm, entry) for arm, entry in arms if arm.kind in kinds]
 
 
-def _sentence(results: HardwareResults, model: ModelResult, arm: ArmResult, entry: Record) -> str:
+def _sentence(
+    results: HardwareResults, model: ModelResult, arm: EvaluatedArm, entry: Record
+) -> str:
     """Say how the raw arm compares with the exact one, and what may be concluded."""
     images, split, decimals = len(results.labels), results.dataset["split"], results.decimals
     kind = "synthetic " if results.dataset["synthetic"] else ""
@@ -149,7 +151,7 @@ _STEPS = {
 }
 
 
-def _distortion(model: ModelResult, raw: Sequence[tuple[ArmResult, Record]]) -> str:
+def _distortion(model: ModelResult, raw: Sequence[tuple[EvaluatedArm, Record]]) -> str:
     """Say how the measured outputs of the raw arm differ from the exact ones."""
     exact = model.reference.values
     if not raw or not raw[0][1]["outputs"] or raw[0][0].values is None or exact is None:

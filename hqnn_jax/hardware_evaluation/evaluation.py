@@ -25,7 +25,7 @@ from hqnn_jax.hardware_evaluation.planned import (
 )
 from hqnn_jax.hardware_evaluation.results import (
     ArmKind,
-    ArmResult,
+    EvaluatedArm,
     HardwareResults,
     ModelResult,
 )
@@ -148,7 +148,7 @@ def _results(
 def _model_result(planned: PlannedCircuit, bench: Bench, store: JobStore) -> ModelResult:
     model, shots = planned.model, bench.config.num_shots
     found = [
-        ArmResult(
+        EvaluatedArm(
             kind,
             kind.replace("_", " "),
             model.probabilities(values),
@@ -180,7 +180,7 @@ def _model_result(planned: PlannedCircuit, bench: Bench, store: JobStore) -> Mod
 
 
 def _difference_from_run(
-    model: TrainedCircuit, stored: StoredPredictions, exact: ArmResult, bench: Bench
+    model: TrainedCircuit, stored: StoredPredictions, exact: EvaluatedArm, bench: Bench
 ) -> float:
     """Return the largest difference of a probability from what the run had stored."""
     difference = float(np.abs(exact.probabilities - stored.probabilities).max())
@@ -193,9 +193,9 @@ def _difference_from_run(
     return difference
 
 
-def _backend_arm(model: TrainedCircuit, label: str, estimates: Estimates) -> ArmResult:
+def _backend_arm(model: TrainedCircuit, label: str, estimates: Estimates) -> EvaluatedArm:
     mitigated = label != Mitigation().label()
-    return ArmResult(
+    return EvaluatedArm(
         kind="mitigated" if mitigated else "backend",
         label=label if mitigated else "backend",
         probabilities=model.probabilities(estimates.values),
@@ -212,5 +212,5 @@ def _backend_arm(model: TrainedCircuit, label: str, estimates: Estimates) -> Arm
 
 
 def _stored_result(model: StoredPredictions) -> ModelResult:
-    arm = ArmResult("stored", "as trained", model.probabilities)
+    arm = EvaluatedArm("stored", "as trained", model.probabilities)
     return ModelResult(model.name, model.description, (arm,))

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import confusion_matrix
 
-from hqnn_jax.hardware_evaluation.results import ArmResult, HardwareResults, ModelResult
+from hqnn_jax.hardware_evaluation.results import EvaluatedArm, HardwareResults, ModelResult
 from hqnn_jax.hardware_evaluation.tables import (
     Record,
     arm_name,
@@ -246,7 +246,7 @@ def fitted_line(
 
 
 def predicted_classes(
-    arm: ArmResult, reference: ArmResult, class_names: Sequence[str], *, title: str
+    arm: EvaluatedArm, reference: EvaluatedArm, class_names: Sequence[str], *, title: str
 ) -> ReportFigure:
     """Draw which class an arm gives the images of each class of the reference."""
     classes = range(len(class_names))

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from hqnn_jax.config.yaml_text import dump_yaml
 from hqnn_jax.hardware_evaluation import figures, tables
 from hqnn_jax.hardware_evaluation.answer import answer, date_of, fine_tuning_effects
-from hqnn_jax.hardware_evaluation.results import ArmKind, ArmResult, HardwareResults, ModelResult
+from hqnn_jax.hardware_evaluation.results import ArmKind, EvaluatedArm, HardwareResults, ModelResult
 from hqnn_jax.hardware_evaluation.tables import Record
 from hqnn_jax.reporting import formatting
 from hqnn_jax.reporting.document import Document, Listing, Picture, Section, Table, write_document
@@ -126,7 +126,7 @@ def _pictures(results: HardwareResults, record: Record) -> Iterable[Section]:
         )
 
 
-def _compared(model: ModelResult) -> list[ArmResult]:
+def _compared(model: ModelResult) -> list[EvaluatedArm]:
     """Return the raw arm, or the first mitigated one where a model has no other."""
     raw = [arm for arm in model.arms if arm.kind == "backend"]
     return (raw or [arm for arm in model.arms if arm.kind == "mitigated"])[:1]

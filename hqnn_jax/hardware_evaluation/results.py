@@ -23,7 +23,7 @@ SHOWN_METRICS = ("accuracy", "macro_f1", "weighted_f1")
 
 
 @dataclass(frozen=True, eq=False)
-class ArmResult:
+class EvaluatedArm:
     """One way of evaluating one model on the images.
 
     Attributes:
@@ -67,12 +67,12 @@ class ModelResult:
 
     name: str
     description: str
-    arms: tuple[ArmResult, ...]
+    arms: tuple[EvaluatedArm, ...]
     outputs: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def reference(self) -> ArmResult:
+    def reference(self) -> EvaluatedArm:
         """What the other arms are compared with."""
         return self.arms[0]
 
@@ -153,7 +153,7 @@ class HardwareResults:
 
 
 def scores(
-    arm: ArmResult,
+    arm: EvaluatedArm,
     labels: Int[np.ndarray, " images"],
     class_names: Sequence[str],
     num_resamples: int,
@@ -172,7 +172,7 @@ def scores(
     }
 
 
-def agreement(arm: ArmResult, reference: ArmResult) -> dict[str, Any] | None:
+def agreement(arm: EvaluatedArm, reference: EvaluatedArm) -> dict[str, Any] | None:
     """Return the share of images that get the reference's class, with Wilson's 95 % interval.
 
     None for the reference itself.
@@ -184,7 +184,7 @@ def agreement(arm: ArmResult, reference: ArmResult) -> dict[str, Any] | None:
 
 
 def accuracy_difference(
-    arm: ArmResult, reference: ArmResult, labels: Int[np.ndarray, " images"]
+    arm: EvaluatedArm, reference: EvaluatedArm, labels: Int[np.ndarray, " images"]
 ) -> dict[str, Any] | None:
     """Compare the accuracies of two arms image by image; None for the reference itself.
 
@@ -233,7 +233,7 @@ def paired_interval(both: int, only_first: int, only_second: int, neither: int) 
     return [p - q - combined(p - p_low, q_high - q), p - q + combined(p_high - p, q - q_low)]
 
 
-def output_errors(model: ModelResult, arm: ArmResult) -> list[dict[str, Any]]:
+def output_errors(model: ModelResult, arm: EvaluatedArm) -> list[dict[str, Any]]:
     """Return, for each output, how far an arm's values are from the exact ones.
 
     - `bias`, `rmse`: mean, and root of the mean square, of value minus exact value over samples.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hqnn_jax.hardware_evaluation.results import ArmResult, HardwareResults, ModelResult
+from hqnn_jax.hardware_evaluation.results import EvaluatedArm, HardwareResults, ModelResult
 from hqnn_jax.reporting import formatting
 from hqnn_jax.reporting.document import Table
 from hqnn_jax.reporting.formatting import UNDEFINED
@@ -26,7 +26,7 @@ _ARM_NAMES = {
 }
 
 
-def arm_name(arm: ArmResult) -> str:
+def arm_name(arm: EvaluatedArm) -> str:
     """Return how an arm is called on the page: `noise model`, `readout + twirling`."""
     return _ARM_NAMES.get(arm.kind) or arm.label.replace("+", " + ").replace("_", " ")
 

@@ -22,7 +22,7 @@ from hqnn_jax.experiments.aml2026.data import (
     retained_variance,
     sample_positions,
 )
-from hqnn_jax.experiments.paper import Request
+from hqnn_jax.experiments.paper import PaperRequest
 from hqnn_jax.progress import Progress
 from hqnn_jax.reporting.document import Table, write_document
 from hqnn_jax.training.patience import PatientFit
@@ -149,7 +149,7 @@ def test_more_than_two_classes_are_refused(tmp_path):
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     out = tmp_path_factory.mktemp("aml2026")
-    return out, aml2026.reproduce(Request(out, FEW_QUBITS, small=True, progress=QUIET))
+    return out, aml2026.reproduce(PaperRequest(out, FEW_QUBITS, small=True, progress=QUIET))
 
 
 def test_every_arm_is_run_at_every_size(small):
@@ -208,13 +208,13 @@ def test_a_finished_run_is_read_and_a_damaged_or_changed_cell_is_run_again(small
     monkeypatch.setattr(aml2026, "ARMS", counting)
     for content in ('{"size": 16', '{"size": 16, "arm": "rbf_svm_features"}', "[]"):
         damaged.write_text(content)
-        again = aml2026.reproduce(Request(out, FEW_QUBITS, small=True, progress=QUIET))
+        again = aml2026.reproduce(PaperRequest(out, FEW_QUBITS, small=True, progress=QUIET))
         assert calls == [(7, "rbf_svm_features")]
         for new, old in zip(again.data["cells"], document.data["cells"], strict=True):
             assert new["predictions"] == old["predictions"]
         calls.clear()
     changed = (*FEW_QUBITS, "svm.penalty=2.0", "sizes=[16]", "arms=[dense, rbf_svm]")
-    aml2026.reproduce(Request(out, changed, small=True, progress=QUIET))
+    aml2026.reproduce(PaperRequest(out, changed, small=True, progress=QUIET))
     assert calls == [(7, "rbf_svm")]
 
 
@@ -298,7 +298,7 @@ def test_what_the_components_keep_is_computed_and_printed(small, monkeypatch):
         raise AssertionError("computed again")
 
     monkeypatch.setattr(aml2026, "pool_features", fail)
-    again = aml2026.reproduce(Request(out, FEW_QUBITS, small=True, progress=QUIET))
+    again = aml2026.reproduce(PaperRequest(out, FEW_QUBITS, small=True, progress=QUIET))
     assert again.data["retained_variance"] == retained
 
 
@@ -392,7 +392,7 @@ def test_equilibrium_propagation_comes_within_three_points_of_backpropagation(
         "sizes=[250]",
         "arms=[equilibrium_propagation, dense, quantum_kernel_svm, rbf_svm]",
     )
-    data = aml2026.reproduce(Request(tmp_path, overrides, progress=QUIET)).data
+    data = aml2026.reproduce(PaperRequest(tmp_path, overrides, progress=QUIET)).data
     accuracy = {c["arm"]: np.mean(c["accuracies"]) for c in data["cells"]}
     assert accuracy["dense"] > 0.9
     assert accuracy["equilibrium_propagation"] > accuracy["dense"] - 0.03
@@ -403,7 +403,7 @@ def test_equilibrium_propagation_comes_within_three_points_of_backpropagation(
 @pytest.mark.slow
 def test_the_cnn_runs_on_pixels(tmp_path):
     overrides = ("arms=[cnn]", "sizes=[32]", "cnn.max_epochs=6", "dataset.resolution=28")
-    (cell,) = aml2026.reproduce(Request(tmp_path, overrides, small=True, progress=QUIET)).data[
+    (cell,) = aml2026.reproduce(PaperRequest(tmp_path, overrides, small=True, progress=QUIET)).data[
         "cells"
     ]
     assert np.shape(cell["predictions"]) == (2, 13)

@@ -14,7 +14,7 @@ from hqnn_jax.errors import DataError, HardwareError, RunFolderError
 from hqnn_jax.experiments import paper
 from hqnn_jax.experiments.aml2026 import study as aml2026
 from hqnn_jax.experiments.aml2026.hardware import classify, load_vqc
-from hqnn_jax.experiments.paper import Request
+from hqnn_jax.experiments.paper import PaperRequest
 from hqnn_jax.hardware.backends import open_backend
 from hqnn_jax.hardware.compilation import compile_for
 from hqnn_jax.hardware.execution import estimate
@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("aml2026")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HQNN_CACHE_DIR", str(out / "cache"))
-        paper.reproduce("aml2026", Request(out, OVERRIDES, small=True, progress=QUIET))
+        paper.reproduce("aml2026", PaperRequest(out, OVERRIDES, small=True, progress=QUIET))
     return out
 
 
@@ -174,7 +174,7 @@ def test_cells_from_before_weights_were_stored_are_computed_anew(folder, tmp_pat
         expected = json.loads(path.read_text())
         old = {key: value for key, value in expected.items() if key != "weights"}
         path.write_text(json.dumps(old))
-    request = Request(tmp_path, OVERRIDES, small=True, progress=Progress(terminal=False))
+    request = PaperRequest(tmp_path, OVERRIDES, small=True, progress=Progress(terminal=False))
     data = aml2026.reproduce(request).data
     captured = capsys.readouterr()
     assert "has no weights of the circuit; computing it anew" in captured.out + captured.err

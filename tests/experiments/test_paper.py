@@ -113,10 +113,10 @@ def test_an_arm_without_its_images_is_left_out_and_named(tmp_path, monkeypatch):
     small = ("training.batch_size=32", "evaluation.test_time_augmentation=none")
     missing = (*small, "dataset.name=organamnist", f"dataset.data_dir={data}")
     quiet = Progress(terminal=False)
-    request = papers.Request(tmp_path / "out", (), small=True, progress=quiet)
+    request = papers.PaperRequest(tmp_path / "out", (), small=True, progress=quiet)
     config = "hqcnn2025_bloodmnist"
-    whole = papers.Arm("whole", "Whole", config, (), small)
-    broken = papers.Arm("broken", "Broken", config, (), missing)
+    whole = papers.PaperArm("whole", "Whole", config, (), small)
+    broken = papers.PaperArm("broken", "Broken", config, (), missing)
     runs = papers.run_arms((broken, whole), request)
     assert list(runs.finished) == ["whole"]
     assert list(runs.failed) == ["Broken"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hqnn_jax.circuits import radhi2025
-from hqnn_jax.cli.hardware import Request
+from hqnn_jax.cli.hardware import HardwareRequest
 from hqnn_jax.errors import RunFolderError
 from hqnn_jax.experiments import hardware
 from hqnn_jax.files import write_json
@@ -56,7 +56,9 @@ def quick(monkeypatch):
 
 def evaluate(out: Path, *, resume: bool) -> None:
     """Do what the command does with SETTINGS."""
-    settings, folder = Request(out.parent, overrides=SETTINGS, out=out).settings(resume=resume)
+    settings, folder = HardwareRequest(out.parent, overrides=SETTINGS, out=out).settings(
+        resume=resume
+    )
     prepared = functools.partial(hardware.prepare, out.parent, settings, folder, QUIET)
     hardware.evaluate(prepared, settings, folder, resume=resume, wait=True)
 

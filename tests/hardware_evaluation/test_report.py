@@ -15,7 +15,7 @@ from hqnn_jax.errors import RunFolderError
 from hqnn_jax.hardware_evaluation import figures
 from hqnn_jax.hardware_evaluation.report import hardware_document, write_hardware_report
 from hqnn_jax.hardware_evaluation.results import (
-    ArmResult,
+    EvaluatedArm,
     HardwareResults,
     ModelResult,
     paired_interval,
@@ -80,7 +80,7 @@ def wrong(labels, count, classes):
 def arm(kind, label, errors, *, classes=3, images=IMAGES, values=None, spread=0.0, **more):
     predicted = wrong(labels_of(images, classes), errors, classes)
     se = None if values is None else np.full_like(values, spread)
-    return ArmResult(kind, label, predicting(predicted, classes), values, se, **more)
+    return EvaluatedArm(kind, label, predicting(predicted, classes), values, se, **more)
 
 
 def results(models, *, backend="fake_five", images=IMAGES, names=NAMES, **changes):

@@ -8,7 +8,7 @@ from flax import nnx
 
 from hqnn_jax.config.loading import load_config
 from hqnn_jax.experiments import hqcnn2025, hqnn2026, lean2025, radhi2025
-from hqnn_jax.experiments.paper import CONFIGS, Request
+from hqnn_jax.experiments.paper import CONFIGS, PaperRequest
 from hqnn_jax.models.classifier import HybridClassifier
 from hqnn_jax.runs.described import describe_data, describe_network, describe_training
 from hqnn_jax.runs.summary import published_figures
@@ -24,7 +24,7 @@ ARMS = (
 
 @pytest.fixture(params=ARMS, ids=lambda arm: arm.name)
 def config(request, tmp_path):
-    return request.param.resolve(Request(tmp_path))
+    return request.param.resolve(PaperRequest(tmp_path))
 
 
 def _built(config):
@@ -101,7 +101,7 @@ def test_the_readings_of_radhi2025_follow_its_configuration():
     assert config.training.schedule.factor == 0.5
     assert config.training.schedule.patience == 5
     # Seen with the last epoch, like the published model.
-    resolved = radhi2025.PUBLISHED_ARM.resolve(Request(CONFIGS))
+    resolved = radhi2025.PUBLISHED_ARM.resolve(PaperRequest(CONFIGS))
     assert resolved.evaluation.checkpoint == "last"
 
 
