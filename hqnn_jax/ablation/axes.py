@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from hqnn_jax.ablation.config import Settings
 from hqnn_jax.config import Config, NoiseConfig
-from hqnn_jax.config.ablation import Settings
 from hqnn_jax.config.loading import all_keys
 from hqnn_jax.errors import ConfigurationError
 from hqnn_jax.text import did_you_mean

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hqnn_jax.ablation.axes import AXES
-from hqnn_jax.config.ablation import AblationFile
+from hqnn_jax.ablation.config import AblationFile
 from hqnn_jax.config.loading import read_yaml, validated
 from hqnn_jax.config.yaml_text import parse_yaml
 from hqnn_jax.errors import ConfigurationError

@@ -16,8 +16,8 @@ import pydantic
 from pydantic import JsonValue  # noqa: F401 - the run-time check of Settings looks it up here
 
 from hqnn_jax.ablation.axes import settings_of, updated, written
+from hqnn_jax.ablation.config import AblationConfig, AblationFile, Settings
 from hqnn_jax.config import Config
-from hqnn_jax.config.ablation import AblationConfig, AblationFile, Settings
 from hqnn_jax.config.loading import describe_problem
 from hqnn_jax.errors import ConfigurationError
 from hqnn_jax.files import content_key
