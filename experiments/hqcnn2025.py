@@ -40,7 +40,7 @@ POSITIVE_LABELS: Mapping[str, tuple[int, ...]] = {
 """Labels that form class 1, read from the supports of the published tables."""
 
 
-class Row(NamedTuple):
+class PublishedRow(NamedTuple):
     """A row of Tables 4 to 6, of a class or of the means over both; fractions of two digits."""
 
     precision: float
@@ -62,7 +62,7 @@ class Thesis(NamedTuple):
     images: int
     accuracy: float
     roc_auc: float
-    classes: tuple[Row, Row]
+    classes: tuple[PublishedRow, PublishedRow]
     macro: tuple[float, float, float]
     benchmark: tuple[float, float]
 
@@ -70,17 +70,17 @@ class Thesis(NamedTuple):
 THESIS: Mapping[str, Thesis] = {
     "bloodmnist": Thesis(
         3421, 0.9912, 0.9991,
-        (Row(0.99, 1.00, 0.99, 2486), Row(0.99, 0.98, 0.98, 935)),
+        (PublishedRow(0.99, 1.00, 0.99, 2486), PublishedRow(0.99, 0.98, 0.98, 935)),
         (0.99, 0.99, 0.99), (0.7260, 0.8864),
     ),
     "organamnist": Thesis(
         17778, 0.9884, 0.9900,
-        (Row(0.99, 1.00, 0.99, 16201), Row(0.97, 0.90, 0.93, 1577)),
+        (PublishedRow(0.99, 1.00, 0.99, 16201), PublishedRow(0.97, 0.90, 0.93, 1577)),
         (0.98, 0.95, 0.96), (0.9762, 0.9929),
     ),
     "pathmnist": Thesis(
         7180, 0.9783, 1.0000,
-        (Row(0.99, 0.97, 0.98, 4995), Row(0.94, 0.99, 0.97, 2185)),
+        (PublishedRow(0.99, 0.97, 0.98, 4995), PublishedRow(0.94, 0.99, 0.97, 2185)),
         (0.97, 0.98, 0.97), (0.6899, 0.9300),
     ),
 }  # fmt: skip

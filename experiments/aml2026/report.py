@@ -32,7 +32,7 @@ LABELS: Mapping[str, str] = {
 }
 
 
-class Row(NamedTuple):
+class PublishedRow(NamedTuple):
     """A row of the published table: accuracy (a fraction), seconds of training and of testing."""
 
     accuracy: float
@@ -40,11 +40,11 @@ class Row(NamedTuple):
     test_seconds: float
 
 
-PUBLISHED: Mapping[str, Row] = {
-    "cnn": Row(0.984, 745.0, 0.19),
-    "dense": Row(0.920, 0.47, 0.001),
-    "equilibrium_propagation": Row(0.864, 89.4, 0.13),
-    "vqc_cobyla": Row(0.830, 180.0, 1.0),
+PUBLISHED: Mapping[str, PublishedRow] = {
+    "cnn": PublishedRow(0.984, 745.0, 0.19),
+    "dense": PublishedRow(0.920, 0.47, 0.001),
+    "equilibrium_propagation": PublishedRow(0.864, 89.4, 0.13),
+    "vqc_cobyla": PublishedRow(0.830, 180.0, 1.0),
 }
 """At 250 images per class, of AML against healthy."""
 PUBLISHED_AT_50: Mapping[str, float] = {"vqc_cobyla": 0.83, "cnn": 0.92}
