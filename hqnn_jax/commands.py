@@ -14,8 +14,3 @@ def program() -> str:
 def written(*words: str | Path) -> str:
     """Return a command in backquotes, `run`, `runs/a/config.yaml` say being its words."""
     return f"`{' '.join([program(), *map(str, words)])}`"
-
-
-def resuming(config: Path, folder: Path) -> str:
-    """Return the command that goes on with the run in a folder."""
-    return written("run", config, "--out", folder, "--resume")

@@ -15,6 +15,7 @@ import pydantic
 from jaxtyping import Array, Float, Int
 from pydantic import BaseModel
 
+from hqnn_jax import commands
 from hqnn_jax.circuits import Circuit
 from hqnn_jax.config.hardware import FineTuningConfig, ImagesConfig
 from hqnn_jax.data.loading import load_pool
@@ -130,9 +131,8 @@ class _FinishedStudy:
     def load(cls, folder: Path, data_dir: Path | None) -> _FinishedStudy:
         """Read `results.json`."""
         file = folder / "results.json"
-        expected = (
-            "expected the folder of a finished `python -m experiment paper aml2026 --out DIR`"
-        )
+        paper = commands.written("paper", "aml2026", "--out", "DIR")
+        expected = f"expected the folder of a finished {paper}"
         results = read_json(file, RunFolderError, expected)
         if results.get("paper") != "aml2026":
             raise RunFolderError(f"{file}: holds no results of aml2026; {expected}")

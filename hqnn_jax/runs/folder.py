@@ -13,6 +13,7 @@ from typing import Any
 import jax
 
 import hqnn_jax
+from hqnn_jax import commands
 from hqnn_jax.config import Config
 from hqnn_jax.config.loading import load_config, require_same
 from hqnn_jax.errors import RunFolderError
@@ -72,7 +73,7 @@ class RunFolder:
         """
         again = self.how_to_resume()
         if self.metrics.exists():
-            advice = f"(or see it with `python -m experiment report {self.path}`)"
+            advice = f"(or see it with {commands.written('report', self.path)})"
             if self.lacks_report():
                 advice = f"or write its report, which is missing, with {again}"
             raise RunFolderError(
@@ -136,7 +137,7 @@ class RunFolder:
 
     def how_to_resume(self) -> str:
         """Return the command that goes on with the run, in backquotes."""
-        return f"`python -m experiment run {self.config} --out {self.path} --resume`"
+        return commands.written("run", self.config, "--out", self.path, "--resume")
 
     def lacks_report(self) -> bool:
         """Return whether the run has finished, but was stopped before its report was written."""
