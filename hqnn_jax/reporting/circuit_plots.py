@@ -28,7 +28,7 @@ def plot_gradient_variance(result: GradientVariance) -> ReportFigure:
         reach = np.abs(result.interval[:, :, depth] - variance)
         # Side by side, so that the intervals of different depths do not cover each other.
         beside = 0.05 * (depth - (len(result.num_layers) - 1) / 2)
-        label = plural(num_layers, "layer")
+        label = plural(int(num_layers), "layer")
         rate = result.decay_rate[depth]
         if np.isfinite(rate):
             low, high = result.decay_interval[:, depth]
