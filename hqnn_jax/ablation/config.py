@@ -15,7 +15,7 @@ Settings = dict[str, JsonValue]
 
 
 def _compared(metric: Any) -> Any:
-    # Only an ablation needs it: reading a configuration need not wait for scikit-learn.
+    # Only a metric that is given needs it: what is wrong elsewhere need not wait for scikit-learn.
     from hqnn_jax.evaluation.metrics import COMPARED_METRICS
 
     if metric not in COMPARED_METRICS:
@@ -40,7 +40,7 @@ class AblationConfig(ConfigSection):
     reference: str | Settings | None = None
     """The arm all others are compared with: its label, or its value on some axes (then each arm is
     compared with the one that agrees with it on all other axes); null for the first arm."""
-    metric: Annotated[str, BeforeValidator(_compared)] = "accuracy"
+    metric: Annotated[str, BeforeValidator(_compared), Field(validate_default=False)] = "accuracy"
     """What is compared, on the test split."""
     tests: bool = True
     """Whether differences are tested; it takes at least two seeds."""
