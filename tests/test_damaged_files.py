@@ -199,7 +199,7 @@ def not_begun(*_: object, **__: object) -> None:
 def light_figures() -> list[tuple[object, str, object]]:
     """Leave out what is drawn."""
     return [
-        (style, "data_uri", lambda *_: ""),
+        (style, "data_uri", lambda *_, **__: ""),
         (ablation_run, "write_reports", lambda r, f: write_json(f / "study.json", describe(r))),
         (hardware, "write_hardware_report", lambda path, results, _: write_json(path, {})),
     ]
