@@ -14,7 +14,7 @@ from hqnn_jax.benchmarks.machine import short_name
 from hqnn_jax.benchmarks.options import Options
 from hqnn_jax.benchmarks.plots import figure
 from hqnn_jax.benchmarks.rows import select_rows
-from hqnn_jax.benchmarks.simulators import Contender, machine, measure
+from hqnn_jax.benchmarks.simulators import ContenderName, machine, measure
 from hqnn_jax.benchmarks.summary import compare, table
 from hqnn_jax.files import write_atomically
 
@@ -54,8 +54,8 @@ def run(
     )
     document = _document(described, options)
     path = options.out or _new_path(described, document["date"])
-    contenders = [Contender("engine", name) for name in options.engines]
-    contenders += [Contender("peer", name) for name in options.peers]
+    contenders = [ContenderName("engine", name) for name in options.engines]
+    contenders += [ContenderName("peer", name) for name in options.peers]
     failures = []
     for record in measure(rows, contenders, options.settings, report):
         record["comparison"] = compare(record, described)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hqnn_jax.benchmarks.contenders import EagerSimulator, Evaluate
-from hqnn_jax.benchmarks.reference import Inputs, Results
+from hqnn_jax.benchmarks.reference import Results, RowInputs
 
 GRADIENT, VALUE = "value_and_gradient", "value"
 QUANTITIES = (GRADIENT, VALUE)
@@ -27,7 +27,7 @@ and outputs alone."""
 class JaxContender:
     """A function that JAX compiles."""
 
-    def __init__(self, evaluate: Evaluate, inputs: Inputs) -> None:
+    def __init__(self, evaluate: Evaluate, inputs: RowInputs) -> None:
         """Put the inputs on the device."""
         self._evaluate = evaluate
         self._inputs = jax.block_until_ready(jax.tree.map(jnp.asarray, inputs))
@@ -70,7 +70,7 @@ class JaxContender:
 class EagerContender:
     """A simulator outside JAX; it has nothing to trace or compile."""
 
-    def __init__(self, simulator: EagerSimulator, inputs: Inputs) -> None:
+    def __init__(self, simulator: EagerSimulator, inputs: RowInputs) -> None:
         """Hand over the inputs."""
         simulator.load(*inputs)
         self._simulator = simulator
@@ -92,7 +92,7 @@ class EagerContender:
 
 
 def contender(
-    simulator: Evaluate | EagerSimulator, inputs: Inputs
+    simulator: Evaluate | EagerSimulator, inputs: RowInputs
 ) -> JaxContender | EagerContender:
     """Wrap what a builder returned."""
     if callable(simulator):

@@ -18,7 +18,7 @@ PERIOD = 17
 TOLERANCE = 1e-4
 
 
-class Inputs(NamedTuple):
+class RowInputs(NamedTuple):
     """Float32 inputs: weights, features [batch, ...] and cotangents [batch, outputs]."""
 
     weights: np.ndarray
@@ -34,7 +34,7 @@ class Results(NamedTuple):
     features_gradient: np.ndarray
 
 
-def make_inputs(circuit: Circuit, batch: int) -> Inputs:
+def make_inputs(circuit: Circuit, batch: int) -> RowInputs:
     """Inputs without a symmetry that could hide a swapped wire or layer; the same each time."""
     rng = np.random.default_rng(7)
     weights = rng.uniform(-4, 5, circuit.weights_shape)
@@ -42,10 +42,10 @@ def make_inputs(circuit: Circuit, batch: int) -> Inputs:
     cotangents = rng.normal(size=(PERIOD, circuit.num_outputs))
     sample = np.arange(batch) % PERIOD
     arrays = (weights, features[sample], cotangents[sample])
-    return Inputs(*(array.astype(np.float32) for array in arrays))
+    return RowInputs(*(array.astype(np.float32) for array in arrays))
 
 
-def reference(circuit: Circuit, inputs: Inputs) -> Results:
+def reference(circuit: Circuit, inputs: RowInputs) -> Results:
     """The exact results, from lightning.qubit in complex128 with adjoint differentiation."""
     batch = len(inputs.features)
     different = min(batch, PERIOD)

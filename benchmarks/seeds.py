@@ -29,7 +29,7 @@ from hqnn_jax.training.seeds import fit_seeds
 
 
 @dataclasses.dataclass(frozen=True)
-class Contender:
+class SeedsTogether:
     """A number of seeds, ready to be trained."""
 
     setup: Setup
@@ -38,7 +38,7 @@ class Contender:
     program: Program
 
     @classmethod
-    def of(cls, setup: Setup, count: int) -> Contender:
+    def of(cls, setup: Setup, count: int) -> SeedsTogether:
         """Compile the training of the first `count` seeds."""
         seeds = tuple(range(count))
         task = setup.task(*setup.initial_model(0))
@@ -59,7 +59,7 @@ class Contender:
 def measure(config: Config, counts: Sequence[int], rounds: int) -> dict[str, Any]:
     """Return the median seconds of every number of seeds, and their ratios to the first."""
     setup = load_setup(config, Progress())
-    contenders = [Contender.of(setup, count) for count in counts]
+    contenders = [SeedsTogether.of(setup, count) for count in counts]
     for contender in contenders:
         contender.train()  # warm-up
     seconds = [[contender.train() for contender in contenders] for _ in range(rounds)]

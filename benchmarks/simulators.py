@@ -29,7 +29,7 @@ Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Contender:
+class ContenderName:
     """An engine or a peer, by name; see `hqnn_jax.benchmarks.contenders`."""
 
     kind: str
@@ -57,7 +57,7 @@ def machine(*, rates: bool) -> Record:
 
 def measure(
     rows: Sequence[Row],
-    contenders: Sequence[Contender],
+    contenders: Sequence[ContenderName],
     settings: Settings,
     report: Callable[[str], None],
 ) -> Iterator[Record]:
@@ -67,7 +67,7 @@ def measure(
     record per contender with its `status`: "timed", or with a `reason` "not installed", "refused"
     (the engine says why), "disagrees", "over the limit", "crashed" or "failed".
     """
-    missing: dict[Contender, Record] = {}
+    missing: dict[ContenderName, Record] = {}
     for number, row in enumerate(rows, 1):
         report(f"{row.circuit}, batch {row.batch} ({number} of {len(rows)})")
         with tempfile.TemporaryDirectory() as scratch:
@@ -77,10 +77,10 @@ def measure(
 
 def _measure_row(
     row: Row,
-    contenders: Sequence[Contender],
+    contenders: Sequence[ContenderName],
     settings: Settings,
     scratch: Path,
-    missing: dict[Contender, Record],
+    missing: dict[ContenderName, Record],
     report: Callable[[str], None],
 ) -> Record:
     record: Record = {"circuit": row.circuit, "batch": row.batch, "contenders": []}
@@ -120,7 +120,7 @@ def _reference(row: Row, scratch: Path) -> tuple[Results | None, dict[str, Any]]
 
 
 def _enter(
-    contender: Contender, row: Row, expected: Results, settings: Settings, scratch: Path
+    contender: ContenderName, row: Row, expected: Results, settings: Settings, scratch: Path
 ) -> tuple[Record, _Entrant | None]:
     """Take a contender through its first results and the agreement check."""
     path = scratch / f"{contender.kind}-{contender.name}.npz".replace(":", "-")

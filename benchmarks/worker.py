@@ -20,7 +20,7 @@ Reply = dict[str, Any]
 _SETTINGS = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
-class Worker:
+class RowWorker:
     """Answers requests about one contender."""
 
     def __init__(self, job: Request) -> None:
@@ -126,7 +126,7 @@ def serve(connection: Connection, job: Request, output: str) -> None:
         os.dup2(file.fileno(), sys.stderr.fileno())
     os.environ.update(_SETTINGS)
     volunteer_for_memory_shortage()
-    worker = Worker(job)
+    worker = RowWorker(job)
     while True:
         try:
             request = connection.recv()

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hqnn_jax.config import Config
-from hqnn_jax.evaluation.published import Published, Task
+from hqnn_jax.evaluation.published import Published, PublishedTask
 from hqnn_jax.experiments.paper import PaperArm, PaperRequest, Runs, is_synthetic, run_arms
 from hqnn_jax.experiments.tables import (
     differences_table,
@@ -40,7 +40,7 @@ POSITIVE_LABELS: Mapping[str, tuple[int, ...]] = {
 """Labels that form class 1, read from the supports of the published tables."""
 
 
-class PublishedRow(NamedTuple):
+class ClassRow(NamedTuple):
     """A row of Tables 4 to 6, of a class or of the means over both; fractions of two digits."""
 
     precision: float
@@ -62,7 +62,7 @@ class Thesis(NamedTuple):
     images: int
     accuracy: float
     roc_auc: float
-    classes: tuple[PublishedRow, PublishedRow]
+    classes: tuple[ClassRow, ClassRow]
     macro: tuple[float, float, float]
     benchmark: tuple[float, float]
 
@@ -70,17 +70,17 @@ class Thesis(NamedTuple):
 THESIS: Mapping[str, Thesis] = {
     "bloodmnist": Thesis(
         3421, 0.9912, 0.9991,
-        (PublishedRow(0.99, 1.00, 0.99, 2486), PublishedRow(0.99, 0.98, 0.98, 935)),
+        (ClassRow(0.99, 1.00, 0.99, 2486), ClassRow(0.99, 0.98, 0.98, 935)),
         (0.99, 0.99, 0.99), (0.7260, 0.8864),
     ),
     "organamnist": Thesis(
         17778, 0.9884, 0.9900,
-        (PublishedRow(0.99, 1.00, 0.99, 16201), PublishedRow(0.97, 0.90, 0.93, 1577)),
+        (ClassRow(0.99, 1.00, 0.99, 16201), ClassRow(0.97, 0.90, 0.93, 1577)),
         (0.98, 0.95, 0.96), (0.9762, 0.9929),
     ),
     "pathmnist": Thesis(
         7180, 0.9783, 1.0000,
-        (PublishedRow(0.99, 0.97, 0.98, 4995), PublishedRow(0.94, 0.99, 0.97, 2185)),
+        (ClassRow(0.99, 0.97, 0.98, 4995), ClassRow(0.94, 0.99, 0.97, 2185)),
         (0.97, 0.98, 0.97), (0.6899, 0.9300),
     ),
 }  # fmt: skip
@@ -122,7 +122,7 @@ def _published(name: str) -> Published:
     return Published(
         title=TITLE,
         reference=REFERENCE,
-        task=Task(
+        task=PublishedTask(
             f"{_DATASETS[name]}, labels {' and '.join(map(str, POSITIVE_LABELS[name]))} against "
             "the rest",
             dataset=name,

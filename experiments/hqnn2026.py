@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hqnn_jax.config import Config
-from hqnn_jax.evaluation.published import Published, Task
+from hqnn_jax.evaluation.published import Published, PublishedTask
 from hqnn_jax.experiments.paper import PaperArm, PaperRequest, Runs, is_synthetic, run_arms
 from hqnn_jax.experiments.tables import (
     differences_table,
@@ -26,7 +26,7 @@ from hqnn_jax.reporting.document import Document, Section
 TITLE = "Enhancing Blood Cells Classification using Hybrid Quantum Neural Networks"
 REFERENCE = "arXiv 2605.23324 (abstract only)"
 
-TASK = Task("PBC, 8 classes, 17,092 images", dataset="pbc")
+TASK = PublishedTask("PBC, 8 classes, 17,092 images", dataset="pbc")
 """How the images were divided is not published."""
 
 READINGS = (

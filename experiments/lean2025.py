@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from hqnn_jax.config import Config
-from hqnn_jax.evaluation.published import Published, Task
+from hqnn_jax.evaluation.published import Published, PublishedTask
 from hqnn_jax.experiments.paper import PaperArm, PaperRequest, Runs, is_synthetic, link, run_arms
 from hqnn_jax.experiments.tables import (
     differences_table,
@@ -32,7 +32,7 @@ TITLE = (
 REFERENCE = "Hasan et al.; the hybrid follows LCQHNN (Liu et al., arXiv 2412.02059)"
 
 
-class PublishedRow(NamedTuple):
+class NetworkRow(NamedTuple):
     """A row of the published table: fractions, millions of parameters, seconds of training."""
 
     accuracy: float
@@ -42,13 +42,13 @@ class PublishedRow(NamedTuple):
     f1: float
 
 
-PUBLISHED: Mapping[str, PublishedRow] = {
-    "cnn": PublishedRow(0.9998, 0.53, 457.0, 0.9999, 0.9999),
-    "hybrid": PublishedRow(0.9989, 0.04, 533.0, 0.9990, 0.9990),
-    "resnet18": PublishedRow(0.9997, 11.17, 5568.0, 0.9998, 0.9998),
-    "vgg16": PublishedRow(0.9928, 134.28, 24631.0, 0.9930, 0.9929),
+PUBLISHED: Mapping[str, NetworkRow] = {
+    "cnn": NetworkRow(0.9998, 0.53, 457.0, 0.9999, 0.9999),
+    "hybrid": NetworkRow(0.9989, 0.04, 533.0, 0.9990, 0.9990),
+    "resnet18": NetworkRow(0.9997, 11.17, 5568.0, 0.9998, 0.9998),
+    "vgg16": NetworkRow(0.9928, 134.28, 24631.0, 0.9930, 0.9929),
 }
-TASK = Task("Medical MNIST, 6 modalities, 58,954 images", dataset="medical_mnist")
+TASK = PublishedTask("Medical MNIST, 6 modalities, 58,954 images", dataset="medical_mnist")
 """How the images were divided is not published."""
 
 READINGS = (

@@ -17,7 +17,7 @@ from hqnn_jax.config import Config
 from hqnn_jax.config.loading import load_config
 from hqnn_jax.config.shipped import CONFIGS
 from hqnn_jax.evaluation.metrics import LABELS
-from hqnn_jax.evaluation.published import SPLITS, Published, Task
+from hqnn_jax.evaluation.published import SPLITS, Published, PublishedTask
 from hqnn_jax.experiments.paper import PaperArm, PaperRequest, Runs, is_synthetic, run_arms
 from hqnn_jax.experiments.tables import (
     mean_and_deviation,
@@ -40,7 +40,7 @@ TITLE = (
 )
 REFERENCE = "Radhi et al., 2025"
 
-TASK = Task(
+TASK = PublishedTask(
     "BloodMNIST, 8 classes, 28 px",
     dataset="bloodmnist",
     resolution=28,

@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,3 +104,13 @@ def test_no_file_is_long_and_no_function_needs_scrolling(path):
             first = node.body[1 if ast.get_docstring(node) and len(node.body) > 1 else 0]
             length = node.body[-1].end_lineno - first.lineno + 1
             assert length <= MAX_FUNCTION_LINES, f"{node.name}: {length} lines"
+
+
+def test_no_two_classes_have_one_name():
+    names = Counter(
+        node.name.lstrip("_")
+        for path in MODULES.values()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, count in names.items() if count > 1] == []

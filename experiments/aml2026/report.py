@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hqnn_jax.backbones.features import FEATURE_READINGS
-from hqnn_jax.evaluation.published import Task
+from hqnn_jax.evaluation.published import PublishedTask
 from hqnn_jax.evaluation.statistics import t_interval
 from hqnn_jax.experiments.tables import mean_and_deviation
 from hqnn_jax.reporting import formatting
@@ -32,7 +32,7 @@ LABELS: Mapping[str, str] = {
 }
 
 
-class PublishedRow(NamedTuple):
+class ArmRow(NamedTuple):
     """A row of the published table: accuracy (a fraction), seconds of training and of testing."""
 
     accuracy: float
@@ -40,17 +40,17 @@ class PublishedRow(NamedTuple):
     test_seconds: float
 
 
-PUBLISHED: Mapping[str, PublishedRow] = {
-    "cnn": PublishedRow(0.984, 745.0, 0.19),
-    "dense": PublishedRow(0.920, 0.47, 0.001),
-    "equilibrium_propagation": PublishedRow(0.864, 89.4, 0.13),
-    "vqc_cobyla": PublishedRow(0.830, 180.0, 1.0),
+PUBLISHED: Mapping[str, ArmRow] = {
+    "cnn": ArmRow(0.984, 745.0, 0.19),
+    "dense": ArmRow(0.920, 0.47, 0.001),
+    "equilibrium_propagation": ArmRow(0.864, 89.4, 0.13),
+    "vqc_cobyla": ArmRow(0.830, 180.0, 1.0),
 }
 """At 250 images per class, of AML against healthy."""
 PUBLISHED_AT_50: Mapping[str, float] = {"vqc_cobyla": 0.83, "cnn": 0.92}
 """Test accuracies at 50 images per class; the circuit has 83 % at every size from 50 to 250."""
 PUBLISHED_SIZE = 250
-TASK = Task("AML-Cytomorphology, AML patients against healthy ones")
+TASK = PublishedTask("AML-Cytomorphology, AML patients against healthy ones")
 """No dataset at hand has these labels (the public release has types of cells), so that no
 difference from the published figures is ever shown."""
 

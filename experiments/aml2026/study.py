@@ -178,7 +178,7 @@ def run(config: Aml2026Config, out: Path, progress: Progress) -> dict[str, Any]:
     with progress.task("loading the images"):
         pool = load_pool(config.dataset)
     _check_two_classes(pool)
-    samples, store = _Samples(config, pool, progress), Cells(out / "cells", progress)
+    samples, store = _SamplesBySize(config, pool, progress), Cells(out / "cells", progress)
     fingerprint, cells = pool_fingerprint(pool), []
     with locked(store.folder), stop_requested() as stop:
         for size, name in itertools.product(config.sizes, config.arms):
@@ -203,7 +203,7 @@ def run(config: Aml2026Config, out: Path, progress: Progress) -> dict[str, Any]:
     }
 
 
-class _Samples:
+class _SamplesBySize:
     """The images, the samples of each size, and what arms make of them; nothing before its time."""
 
     def __init__(self, config: Aml2026Config, pool: ImagePool, progress: Progress):

@@ -37,13 +37,13 @@ from hqnn_jax.files import (
 from hqnn_jax.text import one_line
 
 
-class _Time(BaseModel):
+class _CellTime(BaseModel):
     train_s: float
     compile_s: float
     seeds_together: int
 
 
-class _Dataset(BaseModel):
+class _CellDataset(BaseModel):
     name: str
     synthetic: bool
     class_names: list[str]
@@ -64,8 +64,8 @@ class _Record(BaseModel):
     validation: dict[str, float | None]
     test: dict[str, float | None]
     history: list[dict[str, Any]]
-    time: _Time
-    dataset: _Dataset
+    time: _CellTime
+    dataset: _CellDataset
 
 
 class _Manifest(BaseModel):

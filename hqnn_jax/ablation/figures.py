@@ -248,14 +248,14 @@ def _forest_legend(figure: ReportFigure, results: AblationResults) -> None:
 
 
 @dataclass(frozen=True)
-class _Style:
+class _ArmStyle:
     color: str
     marker: str
     face: str
     note: str = ""
 
 
-def _styles(results: AblationResults) -> tuple[list[_Style], list[Line2D]]:
+def _styles(results: AblationResults) -> tuple[list[_ArmStyle], list[Line2D]]:
     """Return a style per arm, and the legend: arms, values of two axes, or none but two notes."""
     arms, axes = results.arms, varied_axes(results)
     small = all(len(results.axes[axis]) <= len(PALETTE) for axis in axes)
@@ -264,7 +264,7 @@ def _styles(results: AblationResults) -> tuple[list[_Style], list[Line2D]]:
     if len(arms) <= MOST_LINES:
         colors = [PALETTE[number % len(PALETTE)] for number in range(len(arms))]
         styles = [
-            _Style(color, MARKERS[i % len(MARKERS)], color if i < len(PALETTE) else "white")
+            _ArmStyle(color, MARKERS[i % len(MARKERS)], color if i < len(PALETTE) else "white")
             for i, color in enumerate(colors)
         ]
         labelled = zip(styles, arm_labels(arms, 36), strict=True)
@@ -274,38 +274,38 @@ def _styles(results: AblationResults) -> tuple[list[_Style], list[Line2D]]:
     references = set(results.reference.values())
     noted = {best.name, *(references if len(references) == 1 else ())}
     return [
-        _Style(BLUE, "o", BLUE, label_text(arm.label)) if arm.name in noted
-        else _Style(GREY, "o", GREY)
+        _ArmStyle(BLUE, "o", BLUE, label_text(arm.label)) if arm.name in noted
+        else _ArmStyle(GREY, "o", GREY)
         for arm in arms
     ], []  # fmt: skip
 
 
 def _styles_of_axes(
     results: AblationResults, first: str, second: str
-) -> tuple[list[_Style], list[Line2D]]:
+) -> tuple[list[_ArmStyle], list[Line2D]]:
     """Tell the first axis' values apart by colour and the second's by marker."""
     colors = dict(zip(results.axes[first], PALETTE, strict=False))
     markers = dict(zip(results.axes[second], MARKERS, strict=False))
     styles = []
     for arm in results.arms:
         color = colors[arm.settings[first]]
-        styles.append(_Style(color, markers[arm.settings[second]], color))
+        styles.append(_ArmStyle(color, markers[arm.settings[second]], color))
     return styles, [
         Line2D([], [], linestyle="", label=label_text(first, 36)),
-        *(_handle(_Style(c, "o", c), label_text(value, 36)) for value, c in colors.items()),
+        *(_handle(_ArmStyle(c, "o", c), label_text(value, 36)) for value, c in colors.items()),
         Line2D([], [], linestyle="", label=label_text(second, 36)),
-        *(_handle(_Style(GREY, m, GREY), label_text(value, 36)) for value, m in markers.items()),
+        *(_handle(_ArmStyle(GREY, m, GREY), label_text(value, 36)) for value, m in markers.items()),
     ]
 
 
-def _handle(style: _Style, label: str) -> Line2D:
+def _handle(style: _ArmStyle, label: str) -> Line2D:
     return Line2D(
         [], [], linestyle="", marker=style.marker, color=style.color,
         markerfacecolor=style.face, label=label,
     )  # fmt: skip
 
 
-def _point_with_interval(axes: Axes, x: float, arm: ArmResult, style: _Style) -> None:
+def _point_with_interval(axes: Axes, x: float, arm: ArmResult, style: _ArmStyle) -> None:
     mean, interval = arm.summary.mean, arm.summary.t_interval
     if interval is not None:
         axes.plot([x, x], [100 * bound for bound in interval], color=style.color, linewidth=1.2)

@@ -21,8 +21,8 @@ from hqnn_jax.files import write_arrays, write_atomically
 from hqnn_jax.reporting import exports, formatting, style
 from hqnn_jax.reporting.document import (
     Document,
-    Listing,
     Picture,
+    Preformatted,
     Section,
     lead,
     write_document,
@@ -150,7 +150,7 @@ def sections(results: AblationResults, forest: Figure) -> tuple[Section, ...]:
         Section("Method", _method(results)),
         _dataset(results),
         Section("Environment", (_listing(results.environment),)),
-        Section("Configuration", (Listing(results.config_text),)),
+        Section("Configuration", (Preformatted(results.config_text),)),
     )
 
 
@@ -322,7 +322,7 @@ def _dataset(results: AblationResults) -> Section:
     return Section("Dataset", (*notes, *warnings, _listing(pairs)))
 
 
-def _listing(pairs: Mapping[str, Any]) -> Listing:
+def _listing(pairs: Mapping[str, Any]) -> Preformatted:
     """Write one line per key, and one per key of the mappings inside."""
     lines = []
     for key, value in pairs.items():
@@ -333,7 +333,7 @@ def _listing(pairs: Mapping[str, Any]) -> Listing:
             ]
         else:
             lines.append(f"{key}: {formatting.inline(value)}")
-    return Listing("\n".join(lines))
+    return Preformatted("\n".join(lines))
 
 
 def _plain(value: Any) -> Any:

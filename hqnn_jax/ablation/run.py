@@ -19,7 +19,7 @@ from hqnn_jax.ablation.comparing import compare_arms, verdicts
 from hqnn_jax.ablation.plan import Arm, Plan
 from hqnn_jax.ablation.report import write_reports
 from hqnn_jax.ablation.results import AblationResults, ArmResult
-from hqnn_jax.ablation.work import Finished, Work, Worker
+from hqnn_jax.ablation.work import CellWork, Finished, Worker
 from hqnn_jax.errors import HqnnError, RunFolderError, TrainingError
 from hqnn_jax.evaluation.comparison import summarise
 from hqnn_jax.evaluation.metrics import RECORDED_METRICS
@@ -112,7 +112,7 @@ def _locally(plan: Plan, store: CellStore, worker: Worker) -> None:
             with store.claim(arms, plan.seeds) as claim:
                 if not claim.seeds:
                     continue
-                work = Work(arms, claim)
+                work = CellWork(arms, claim)
                 progress.line(f"[{number}/{len(groups)}] {work}")
                 try:
                     for finished in worker.perform(work):
@@ -148,10 +148,10 @@ def _on_ray(
             if together is not None and store.size(arms) is None:
                 store.fix_size(arms, together)
             claim = claims.enter_context(store.claim(arms, plan.seeds))
-            tasks += [Work(arms, part) for part in claim.parts()]
+            tasks += [CellWork(arms, part) for part in claim.parts()]
         done = 0
 
-        def keep(work: Work, content: bytes) -> None:
+        def keep(work: CellWork, content: bytes) -> None:
             nonlocal done
             for finished in pickle.loads(content):
                 _store(finished, work.arms, store)
@@ -168,7 +168,7 @@ def _on_ray(
         )
 
 
-def perform_elsewhere(work: Work) -> bytes:
+def perform_elsewhere(work: CellWork) -> bytes:
     """Compute the cells of a work in a process of its own; returns them pickled."""
     with tempfile.TemporaryDirectory() as scratch:
         worker = Worker(

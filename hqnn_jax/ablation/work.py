@@ -37,7 +37,7 @@ from hqnn_jax.training.step import Task
 
 
 @dataclasses.dataclass(frozen=True)
-class Work:
+class CellWork:
     """Arms of one training key, and the seeds whose cells are missing; see `cells.Claim`."""
 
     arms: tuple[Arm, ...]
@@ -100,7 +100,7 @@ class Worker:
         self.scratch = scratch
         self._setup: Setup | None = None
 
-    def perform(self, work: Work) -> Iterator[Finished]:
+    def perform(self, work: CellWork) -> Iterator[Finished]:
         """Yield the cells of a work as they are finished, one chunk of seeds at a time.
 
         Raises:
@@ -122,7 +122,7 @@ class Worker:
         self._setup = load_next(previous, config) if previous else load_setup(config, self.progress)
         return self._setup
 
-    def _together(self, work: Work, setup: Setup) -> Iterator[Finished]:
+    def _together(self, work: CellWork, setup: Setup) -> Iterator[Finished]:
         """Train as many seeds in one program as was decided, or as fit."""
         claim = work.claim
         task = setup.task(*setup.initial_model(claim.seeds[0]))
@@ -153,7 +153,7 @@ class Worker:
 
     def _chunk(
         self,
-        work: Work,
+        work: CellWork,
         setup: Setup,
         program: Program,
         start: _Start,
@@ -189,7 +189,7 @@ class Worker:
                 cells.append((arm, seed, cell.to_bytes()))
         return cells
 
-    def _alone(self, work: Work, seed: int) -> list[tuple[Arm, int, bytes]]:
+    def _alone(self, work: CellWork, seed: int) -> list[tuple[Arm, int, bytes]]:
         """Train one seed as a run of its own: its circuit grows, or its images are streamed.
 
         It is trained as the first arm says, and evaluated again in the same folder as each other.

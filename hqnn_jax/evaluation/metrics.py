@@ -22,7 +22,7 @@ WILSON, BOOTSTRAP = "Wilson", "bootstrap"
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class SplitPredictions:
     """What every metric of a split is computed from.
 
     Attributes:
@@ -70,15 +70,15 @@ class Metric:
 
     label: str
     of_confusion: statistics.Resampled | None = None
-    of_samples: Callable[[Split, np.ndarray], np.ndarray] | None = None
-    estimate: Callable[[Split], float | None] | None = None
+    of_samples: Callable[[SplitPredictions, np.ndarray], np.ndarray] | None = None
+    estimate: Callable[[SplitPredictions], float | None] | None = None
     higher_is_better: bool = True
     counted: bool = False
     always: bool = True
     recorded: bool = False
     compared: bool = False
 
-    def value(self, split: Split) -> float | None:
+    def value(self, split: SplitPredictions) -> float | None:
         """Return the metric of a split; None where it is undefined."""
         if self.estimate is not None:
             return self.estimate(split)
@@ -124,7 +124,7 @@ def _roc_auc(scores: np.ndarray, positive: np.ndarray) -> float | None:
     return float(sklearn_metrics.roc_auc_score(positive, scores))
 
 
-def _cohen_kappa(split: Split) -> float | None:
+def _cohen_kappa(split: SplitPredictions) -> float | None:
     if len(np.union1d(split.labels, split.predicted)) == 1:
         return None
     return float(sklearn_metrics.cohen_kappa_score(split.labels, split.predicted))
@@ -143,7 +143,7 @@ def _averaged_classes(areas: Sequence[float | None]) -> int:
     return sum(area is not None for area in used)
 
 
-def _per_class(split: Split, class_names: Sequence[str]) -> list[dict[str, Any]]:
+def _per_class(split: SplitPredictions, class_names: Sequence[str]) -> list[dict[str, Any]]:
     confusion = split.confusion
     precision, recall, f1, support = sklearn_metrics.precision_recall_fscore_support(
         split.labels, split.predicted, labels=range(len(class_names)), zero_division=0
@@ -163,8 +163,8 @@ def _per_class(split: Split, class_names: Sequence[str]) -> list[dict[str, Any]]
     ]
 
 
-def _f1(average: str) -> Callable[[Split], float]:
-    def f1(split: Split) -> float:
+def _f1(average: str) -> Callable[[SplitPredictions], float]:
+    def f1(split: SplitPredictions) -> float:
         score = sklearn_metrics.f1_score(
             split.labels,
             split.predicted,
@@ -233,15 +233,15 @@ def point_estimates(
     return _estimates(_split(probabilities, labels, num_bins), class_names)
 
 
-def _split(probabilities: np.ndarray, labels: np.ndarray, num_bins: int) -> Split:
+def _split(probabilities: np.ndarray, labels: np.ndarray, num_bins: int) -> SplitPredictions:
     classes = range(probabilities.shape[1])
     confusion = sklearn_metrics.confusion_matrix(
         labels, probabilities.argmax(axis=1), labels=classes
     )
-    return Split(probabilities, labels, confusion, num_bins)
+    return SplitPredictions(probabilities, labels, confusion, num_bins)
 
 
-def _estimates(split: Split, class_names: Sequence[str]) -> dict[str, Any]:
+def _estimates(split: SplitPredictions, class_names: Sequence[str]) -> dict[str, Any]:
     return {
         **{name: metric.value(split) for name, metric in METRICS.items()},
         "roc_auc_classes": _averaged_classes(split.areas),

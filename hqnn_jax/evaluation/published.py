@@ -1,7 +1,7 @@
 """Figures a paper has published, as data to put beside ours.
 
 A difference between a published figure and ours is only shown where both are of the same images, of
-the same split and of the same metric: `Task.mismatch` is the one place that decides it.
+the same split and of the same metric: `PublishedTask.mismatch` is the one place that decides it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class Task:
+class PublishedTask:
     """What published figures were measured on.
 
     Attributes:
@@ -89,7 +89,7 @@ class Published:
 
     title: str
     reference: str
-    task: Task
+    task: PublishedTask
     figures: Mapping[str, Mapping[str, float]]
     per_class: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     supports: Mapping[int, int] = field(default_factory=dict)

@@ -50,18 +50,18 @@ class Line(NamedTuple):
     offset: float
 
 
-class _Style(NamedTuple):
+class _MarkerStyle(NamedTuple):
     color: str
     marker: str
     face: str
 
 
 _STYLES = {
-    "exact": _Style(BLACK, "s", "white"),
-    "shots": _Style(SKY, "^", SKY),
-    "noise_model": _Style(GREEN, "v", GREEN),
-    "backend": _Style(VERMILION, "o", VERMILION),
-    "stored": _Style(GREY, "s", GREY),
+    "exact": _MarkerStyle(BLACK, "s", "white"),
+    "shots": _MarkerStyle(SKY, "^", SKY),
+    "noise_model": _MarkerStyle(GREEN, "v", GREEN),
+    "backend": _MarkerStyle(VERMILION, "o", VERMILION),
+    "stored": _MarkerStyle(GREY, "s", GREY),
 }
 _MITIGATED = ((BLUE, "D"), (ORANGE, "P"), (PURPLE, "X"), (BLACK, "*"), (GREY, "<"), (GREEN, ">"))
 
@@ -100,7 +100,7 @@ def accuracy_by_arm(results: HardwareResults, record: Record) -> ReportFigure:
     return figure
 
 
-def _accuracy_row(axes: Axes, row: int, entry: Record, style: _Style, decimals: int) -> None:
+def _accuracy_row(axes: Axes, row: int, entry: Record, style: _MarkerStyle, decimals: int) -> None:
     accuracy, bounds = entry["accuracy"], entry["intervals"]["accuracy"]
     if bounds is not None:
         ends = [100 * bound for bound in bounds]
@@ -213,7 +213,7 @@ def _dots_and_line(
     axes: Axes,
     exact: Float[np.ndarray, "samples outputs"],
     measured: Float[np.ndarray, "samples outputs"],
-    style: _Style,
+    style: _MarkerStyle,
     limits: tuple[float, float],
 ) -> str:
     """Draw dots, identity and fitted line; return what the line says."""
@@ -273,7 +273,7 @@ def fine_tuning(losses: Mapping[str, Sequence[float]], *, backend: str) -> Repor
     handles = []
     for number, (name, values) in enumerate(losses.items()):
         marker = "osD^vPX*"[number % 8]
-        style = _Style(PALETTE[number % len(PALETTE)], marker, "white")
+        style = _MarkerStyle(PALETTE[number % len(PALETTE)], marker, "white")
         axes.plot(range(1, len(values) + 1), values, "-", color=style.color, linewidth=1.2)
         _points(axes, np.arange(1, len(values) + 1), values, style, size=4.5)
         handles.append(_handle(style, name))
@@ -284,7 +284,7 @@ def fine_tuning(losses: Mapping[str, Sequence[float]], *, backend: str) -> Repor
 
 
 def _points(
-    axes: Axes, where: np.ndarray, values: Sequence[float], style: _Style, *, size: float
+    axes: Axes, where: np.ndarray, values: Sequence[float], style: _MarkerStyle, *, size: float
 ) -> None:
     axes.plot(
         where, values, style.marker, color=style.color, markerfacecolor=style.face, markersize=size,
@@ -292,21 +292,21 @@ def _points(
     )  # fmt: skip
 
 
-def _styles(model: ModelResult) -> list[_Style]:
+def _styles(model: ModelResult) -> list[_MarkerStyle]:
     """Return the style of each arm."""
-    found: list[_Style] = []
+    found: list[_MarkerStyle] = []
     mitigated = 0
     for arm in model.arms:
         if arm.kind != "mitigated":
             found.append(_STYLES[arm.kind])
             continue
         color, marker = _MITIGATED[mitigated % len(_MITIGATED)]
-        found.append(_Style(color, marker, color if mitigated < len(_MITIGATED) else "white"))
+        found.append(_MarkerStyle(color, marker, color if mitigated < len(_MITIGATED) else "white"))
         mitigated += 1
     return found
 
 
-def _handle(style: _Style, label: str) -> Line2D:
+def _handle(style: _MarkerStyle, label: str) -> Line2D:
     return Line2D(
         [], [], linestyle="", marker=style.marker, color=style.color, markerfacecolor=style.face,
         label=short_label(label, _LABEL_LENGTH),

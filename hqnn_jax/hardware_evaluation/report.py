@@ -13,7 +13,14 @@ from hqnn_jax.hardware_evaluation.answer import answer, date_of, fine_tuning_eff
 from hqnn_jax.hardware_evaluation.results import ArmKind, EvaluatedArm, HardwareResults, ModelResult
 from hqnn_jax.hardware_evaluation.tables import Record
 from hqnn_jax.reporting import formatting
-from hqnn_jax.reporting.document import Document, Listing, Picture, Section, Table, write_document
+from hqnn_jax.reporting.document import (
+    Document,
+    Picture,
+    Preformatted,
+    Section,
+    Table,
+    write_document,
+)
 from hqnn_jax.text import plural
 
 
@@ -57,8 +64,8 @@ def hardware_document(results: HardwareResults, drawings: Sequence[tuple[str, Fi
     )
 
 
-def _yaml(values: Record) -> Listing:
-    return Listing(dump_yaml(values).rstrip())
+def _yaml(values: Record) -> Preformatted:
+    return Preformatted(dump_yaml(values).rstrip())
 
 
 def _images(results: HardwareResults) -> str:
@@ -257,4 +264,4 @@ def _jobs(results: HardwareResults) -> Iterable[Section]:
         if arm.details.get("job_ids")
     ]
     if lines:
-        yield Section("Jobs", (Listing("\n".join(lines)),))
+        yield Section("Jobs", (Preformatted("\n".join(lines)),))

@@ -28,7 +28,7 @@ class Styled(NamedTuple):
     look: str
 
 
-class Cell(NamedTuple):
+class TableCell(NamedTuple):
     """A cell with a second, smaller line below its text; `strong` is bold."""
 
     text: str
@@ -88,8 +88,8 @@ class Table:
     """
 
     kind: ClassVar = "table"
-    columns: tuple[str | Cell, ...]
-    rows: tuple[tuple[str | Cell, ...], ...]
+    columns: tuple[str | TableCell, ...]
+    rows: tuple[tuple[str | TableCell, ...], ...]
     note: str = ""
     links: tuple[str | None, ...] = ()
     words: tuple[str, ...] = ()
@@ -141,14 +141,14 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Listing:
+class Preformatted:
     """Text shown as it is, a file for example."""
 
     kind: ClassVar = "listing"
     text: str
 
 
-Block = str | Text | Heading | Notice | Table | Pairs | Cards | Picture | Listing
+Block = str | Text | Heading | Notice | Table | Pairs | Cards | Picture | Preformatted
 BlockT = TypeVar("BlockT")
 
 
@@ -223,8 +223,8 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _cell(cell: str | Cell) -> Cell:
-    return cell if isinstance(cell, Cell) else Cell(cell)
+def _cell(cell: str | TableCell) -> TableCell:
+    return cell if isinstance(cell, TableCell) else TableCell(cell)
 
 
 def _source(picture: Picture, document: Document, section: Section) -> str:

@@ -9,7 +9,16 @@ from hqnn_jax.errors import RunFolderError
 from hqnn_jax.evaluation.metrics import LABELS
 from hqnn_jax.evaluation.published import SPLITS, Published
 from hqnn_jax.reporting import formatting
-from hqnn_jax.reporting.document import Block, Cell, Heading, Section, Styled, Table, Text, note
+from hqnn_jax.reporting.document import (
+    Block,
+    Heading,
+    Section,
+    Styled,
+    Table,
+    TableCell,
+    Text,
+    note,
+)
 from hqnn_jax.runs.finished import FinishedRun
 
 _COLUMNS = (
@@ -62,13 +71,13 @@ def _blocks(
     yield from map(note, published.notes)
 
 
-def _table(first: str, rows: tuple[tuple[str | Cell, ...], ...]) -> Table:
+def _table(first: str, rows: tuple[tuple[str | TableCell, ...], ...]) -> Table:
     return Table((first, *_COLUMNS), rows, words=("Metric",))
 
 
 def _split_rows(
     run: FinishedRun, published: Published, mismatches: Mapping[str, str | None]
-) -> tuple[tuple[str | Cell, ...], ...]:
+) -> tuple[tuple[str | TableCell, ...], ...]:
     return tuple(
         _row(split, metric, run.metrics[split], value, mismatches[split])
         for split in reversed(SPLITS)
@@ -78,7 +87,7 @@ def _split_rows(
 
 def _class_rows(
     run: FinishedRun, published: Published, mismatch: str | None
-) -> Iterator[tuple[str | Cell, ...]]:
+) -> Iterator[tuple[str | TableCell, ...]]:
     ours = run.metrics[str(published.per_class_split)]["per_class"]
     outside = [label for label in published.per_class if label >= len(ours)]
     if outside:
@@ -93,7 +102,7 @@ def _class_rows(
 
 def _row(
     name: str, metric: str, figures: Mapping[str, Any], published: float, mismatch: str | None
-) -> tuple[str | Cell, ...]:
+) -> tuple[str | TableCell, ...]:
     """Write a published figure beside ours; without a difference where it is of other data."""
     ours, bounds = figures[metric], figures["intervals"][metric]
     known = mismatch is None
@@ -101,7 +110,7 @@ def _row(
         name,
         LABELS[metric],
         formatting.percent(published),
-        Cell(formatting.percent(ours), strong=True),
+        TableCell(formatting.percent(ours), strong=True),
         formatting.interval(bounds),
         formatting.points(ours - published if known and ours is not None else None),
         formatting.inline(bounds[0] <= published <= bounds[1] if known and bounds else None),

@@ -15,15 +15,15 @@ from hqnn_jax.reporting.document import (
     Block,
     Card,
     Cards,
-    Cell,
     Document,
     Heading,
-    Listing,
     Notice,
     Pairs,
+    Preformatted,
     Section,
     Styled,
     Table,
+    TableCell,
     Text,
     note,
     write_document,
@@ -84,7 +84,7 @@ def run_document(
             _parameters_and_time(metrics),
             _dataset(dataset),
             Section("Environment", (Pairs(run.environment),)),
-            Section("Configuration", (Listing(run.config_text),)),
+            Section("Configuration", (Preformatted(run.config_text),)),
         ),
         synthetic=dataset["synthetic"],
         about_synthetic="Every image of this run was drawn by a program. The figures below test "
@@ -112,9 +112,9 @@ def _card(name: str, figures: Mapping[str, Any], metric: str, *, several: bool) 
     )
 
 
-def _cell(figures: Mapping[str, Any], metric: str) -> Cell:
+def _cell(figures: Mapping[str, Any], metric: str) -> TableCell:
     """Write a metric with its interval below."""
-    return Cell(
+    return TableCell(
         formatting.percent(figures[metric]), formatting.interval(figures["intervals"][metric])
     )
 
@@ -142,8 +142,8 @@ def _test_split(run: FinishedRun) -> Section:
 
 def _by_split(run: FinishedRun) -> Iterator[Block]:
     metrics = run.metrics
-    heads = (Cell(LABELS[metric], _method(metrics["test"], metric)) for metric in METRICS)
-    rows: tuple[tuple[str | Cell, ...], ...] = tuple(
+    heads = (TableCell(LABELS[metric], _method(metrics["test"], metric)) for metric in METRICS)
+    rows: tuple[tuple[str | TableCell, ...], ...] = tuple(
         (
             split,
             formatting.count(sum(entry["support"] for entry in metrics[split]["per_class"])),
@@ -188,7 +188,7 @@ def _about_areas(metrics: Mapping[str, Any]) -> str:
 
 def _by_class(run: FinishedRun) -> Section:
     test = run.metrics["test"]
-    heads = (Cell(LABELS[metric], _method(test, metric)) for metric in CLASS_METRICS)
+    heads = (TableCell(LABELS[metric], _method(test, metric)) for metric in CLASS_METRICS)
     rows = tuple(
         (
             entry["class"],

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from hqnn_jax.errors import RunFolderError
 from hqnn_jax.evaluation.metrics import LABELS, METRICS
 from hqnn_jax.reporting import formatting
-from hqnn_jax.reporting.document import Cell, Document, Notice, Section, Table, write_document
+from hqnn_jax.reporting.document import Document, Notice, Section, Table, TableCell, write_document
 from hqnn_jax.runs.described import brief_model
 from hqnn_jax.runs.finished import FinishedRun, load_run
 from hqnn_jax.text import plural
@@ -70,23 +70,25 @@ def compare_runs(run_dirs: Sequence[Path], out: Path) -> Path:
     return write_document(out, document)
 
 
-def _row(run: FinishedRun, *, linked: bool) -> tuple[str | Cell, ...]:
+def _row(run: FinishedRun, *, linked: bool) -> tuple[str | TableCell, ...]:
     metrics, test = run.metrics, run.metrics["test"]
     found = test["standard_deviation"] if len(run.seeds) > 1 else {}
     deviations = {metric: f" ± {formatting.percent(value)}" for metric, value in found.items()}
     return (
-        Cell(run.name, "" if linked else "no report yet"),
-        Cell(metrics["dataset"]["name"], "synthetic" if metrics["dataset"]["synthetic"] else ""),
-        Cell(*brief_model(run.config.model)),
+        TableCell(run.name, "" if linked else "no report yet"),
+        TableCell(
+            metrics["dataset"]["name"], "synthetic" if metrics["dataset"]["synthetic"] else ""
+        ),
+        TableCell(*brief_model(run.config.model)),
         str(len(run.seeds)),
         *(
-            Cell(
+            TableCell(
                 formatting.percent(test[metric]) + deviations.get(metric, ""),
                 formatting.interval(test["intervals"][metric]),
             )
             for metric in METRICS
         ),
-        Cell(
+        TableCell(
             formatting.count(metrics["parameters"]["total"]),
             f"circuit {formatting.count(metrics['parameters']['circuit'])}",
         ),

@@ -17,7 +17,7 @@ from hqnn_jax.ablation.cluster import Resources
 from hqnn_jax.ablation.file import load_ablation
 from hqnn_jax.ablation.plan import Plan
 from hqnn_jax.ablation.run import RayRequest, assemble, run_ablation
-from hqnn_jax.ablation.work import Work, Worker
+from hqnn_jax.ablation.work import CellWork, Worker
 from hqnn_jax.errors import RunFolderError, TrainingError
 from hqnn_jax.progress import Progress
 from hqnn_jax.training.interrupt import Interrupted
@@ -108,7 +108,7 @@ def test_an_ablation_is_computed_once_and_compared(plan, tmp_path, trained):
 
 def work_of(arms, seeds=(0, 1, 2), *, chunks=None):
     """All seeds, in one chunk that is to be divided or in chunks that are decided."""
-    return Work(arms, Claim(seeds, chunks or (seeds,), decided=chunks is not None))
+    return CellWork(arms, Claim(seeds, chunks or (seeds,), decided=chunks is not None))
 
 
 def test_chunks_give_the_same_cells(plan, tmp_path):

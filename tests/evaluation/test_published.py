@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hqnn_jax.config import BackboneConfig, Config, DatasetConfig, ModelConfig, TrainingConfig
-from hqnn_jax.evaluation.published import Published, Task
+from hqnn_jax.evaluation.published import Published, PublishedTask
 from hqnn_jax.experiments import hqcnn2025, radhi2025
 
 
@@ -66,7 +66,7 @@ def test_hqcnn2025_belongs_to_nothing_else(dataset):
 )
 def test_published_tables_are_checked(arguments):
     with pytest.raises(ValueError, match="expected"):
-        Published("title", "reference", Task("cells"), **arguments)
+        Published("title", "reference", PublishedTask("cells"), **arguments)
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,10 @@ def test_the_labels_of_hqcnn2025_give_the_published_supports(shared_data, name, 
 
 # --- the rule: a difference only where images, split and metric are the same ---
 
-_BLOOD = Task("BloodMNIST", "bloodmnist", resolution=28, images={"test": 3421})
-_BINARY = Task("BloodMNIST, two classes", "bloodmnist", positive_labels=(1, 2), images={"test": 9})
+_BLOOD = PublishedTask("BloodMNIST", "bloodmnist", resolution=28, images={"test": 3421})
+_BINARY = PublishedTask(
+    "BloodMNIST, two classes", "bloodmnist", positive_labels=(1, 2), images={"test": 9}
+)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ _BINARY = Task("BloodMNIST, two classes", "bloodmnist", positive_labels=(1, 2), 
         (_BLOOD, _config(name="bloodmnist", resolution=224), "test", 3421, "other images"),
         (_BLOOD, _config(name="dermamnist"), "test", 3421, "other images"),
         (_BLOOD, _config(), "test", 3421, "other images"),
-        (Task("AML against healthy"), _config(name="pbc"), "test", 100, "other images"),
+        (PublishedTask("AML against healthy"), _config(name="pbc"), "test", 100, "other images"),
         (_BLOOD, _config(name="bloodmnist", positive_labels=(1, 2)), "test", 3421, "other classes"),
         (_BINARY, _config(name="bloodmnist", positive_labels=(1, 3)), "test", 9, "other classes"),
         (_BINARY, _config(name="bloodmnist"), "test", 9, "other classes"),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hqnn_jax.evaluation.published import Published, Task
+from hqnn_jax.evaluation.published import Published, PublishedTask
 from hqnn_jax.experiments.paper import PaperArm, Runs
 from hqnn_jax.experiments.tables import published_table
 from hqnn_jax.runs.finished import load_run
@@ -13,7 +13,7 @@ def test_a_difference_needs_the_same_data_in_papers_reports_too(make_run):
     arms = (PaperArm("ours", "Ours", "quickstart"),)
 
     def row(images):
-        task = Task("BloodMNIST", "bloodmnist", images={"test": images})
+        task = PublishedTask("BloodMNIST", "bloodmnist", images={"test": images})
         published = Published("t", "r", task, {"test": {"macro_f1": 0.5}})
         (row,) = published_table(arms, runs, {"ours": published}).rows
         return row
@@ -29,7 +29,7 @@ def test_a_difference_needs_the_same_data_in_papers_reports_too(make_run):
 
 def test_nothing_stands_beside_synthetic_figures(make_run):
     runs = Runs({"ours": load_run(make_run("drawn", synthetic=True))}, {})
-    task = Task("drawn cells", "synthetic_cells", images={"test": 55})
+    task = PublishedTask("drawn cells", "synthetic_cells", images={"test": 55})
     published = Published("t", "r", task, {"test": {"accuracy": 0.5}})
     (row,) = published_table(
         (PaperArm("ours", "Ours", "quickstart"),), runs, {"ours": published}

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from hqnn_jax.config import MIDDLE_NAMES, ModelConfig
 from hqnn_jax.errors import ConfigurationError, RunFolderError
-from hqnn_jax.evaluation.published import Published, Task
+from hqnn_jax.evaluation.published import Published, PublishedTask
 from hqnn_jax.runs.described import brief_model
 from hqnn_jax.runs.report import write_report
 from hqnn_jax.runs.side_by_side import compare_runs
@@ -20,7 +20,7 @@ from hqnn_jax.runs.side_by_side import compare_runs
 PUBLISHED = Published(
     title="A paper <about> cells",
     reference="Someone et al., 2025",
-    task=Task("drawn cells", "synthetic_cells", images={"test": 55, "validation": 40}),
+    task=PublishedTask("drawn cells", "synthetic_cells", images={"test": 55, "validation": 40}),
     figures={"test": {"accuracy": 0.5, "roc_auc": 0.25}, "validation": {"macro_f1": 0.75}},
     per_class={1: {"f1": 0.4}},
     per_class_split="validation",
@@ -203,9 +203,15 @@ def test_published_figures_stand_beside_ours_with_the_difference(make_run):
 @pytest.mark.parametrize(
     ("task", "reason"),
     [
-        (Task("cells", "synthetic_cells"), "the images of the published split are not known"),
-        (Task("cells", "bloodmnist", images={"test": 55}), "other images"),
-        (Task("cells", "synthetic_cells", images={"test": 56}), "55 images here, 56 there"),
+        (
+            PublishedTask("cells", "synthetic_cells"),
+            "the images of the published split are not known",
+        ),
+        (PublishedTask("cells", "bloodmnist", images={"test": 55}), "other images"),
+        (
+            PublishedTask("cells", "synthetic_cells", images={"test": 56}),
+            "55 images here, 56 there",
+        ),
     ],
 )
 def test_published_figures_of_other_data_stand_without_a_difference(make_run, task, reason):
@@ -311,7 +317,7 @@ def test_an_unusable_configuration_is_rejected(make_run):
 
 def test_published_classes_must_exist_in_the_run(make_run):
     published = Published(
-        "t", "r", Task("t"), {}, per_class={7: {"f1": 0.5}}, per_class_split="test"
+        "t", "r", PublishedTask("t"), {}, per_class={7: {"f1": 0.5}}, per_class_split="test"
     )
     with pytest.raises(RunFolderError, match="class 7"):
         write_report(make_run(), published=published)

@@ -50,7 +50,7 @@ def build(circuit: Definition) -> Callable[..., Float[Array, "batch outputs"]]:
     Raises:
         CircuitError: the circuit has too many qubits.
     """
-    plan = _Plan.of(circuit)
+    plan = _PauliPlan.of(circuit)
 
     def evaluate(
         weights: Float[Array, "..."], features: Float[Array, "batch features"]
@@ -77,7 +77,7 @@ def build_probabilities(
     Raises:
         CircuitError: the circuit has too many qubits.
     """
-    plan = _Plan.of(circuit)
+    plan = _PauliPlan.of(circuit)
     num_qubits = circuit.num_qubits
     diagonal = np.arange(4**num_qubits).reshape((4,) * num_qubits)
     diagonal = diagonal[np.ix_(*[[0, 3]] * num_qubits)].ravel()
@@ -106,7 +106,7 @@ def build_coefficients(circuit: Definition) -> Callable[..., Float[Array, "outpu
     Raises:
         CircuitError: a feature enters other than as the angle of one rotation at the front.
     """
-    plan = _Plan.of(circuit)
+    plan = _PauliPlan.of(circuit)
     order = _feature_order(circuit, plan)
 
     def coefficients(weights: Float[Array, "..."]) -> Float[Array, "outputs ..."]:
@@ -120,7 +120,7 @@ def build_coefficients(circuit: Definition) -> Callable[..., Float[Array, "outpu
 
 
 @dataclass(frozen=True, eq=False)
-class _Plan:
+class _PauliPlan:
     """A circuit's plan in the Pauli basis.
 
     Attributes:
@@ -136,7 +136,7 @@ class _Plan:
     weights: np.ndarray
 
     @classmethod
-    def of(cls, circuit: Definition) -> "_Plan":
+    def of(cls, circuit: Definition) -> "_PauliPlan":
         reason = why_not(circuit)
         if reason is not None:
             raise CircuitError(
@@ -235,7 +235,7 @@ def _index(word: str) -> int:
     return index
 
 
-def _feature_order(circuit: Definition, plan: _Plan) -> list[int]:
+def _feature_order(circuit: Definition, plan: _PauliPlan) -> list[int]:
     """For each feature, the axis of its basis functions among those of the encoded qubits."""
     positions = circuit.angles.feature_positions()
     axes: dict[int, int] = {}

@@ -24,7 +24,7 @@ from hqnn_jax.circuits.simulation.distributed import LocalEntangler, distribute
 from hqnn_jax.circuits.simulation.evolution import Evolution
 from hqnn_jax.circuits.simulation.expectation import Expectation, Term
 from hqnn_jax.circuits.simulation.first_layer import FirstLayer
-from hqnn_jax.circuits.simulation.layer import Parameters, Structure, Tables
+from hqnn_jax.circuits.simulation.layer import LayerParameters, Structure, Tables
 from hqnn_jax.circuits.simulation.rotations import Angles
 from hqnn_jax.circuits.simulation.schedule import Entangler
 from hqnn_jax.circuits.simulation.segments import Segment
@@ -194,7 +194,7 @@ class ShardedStructure(Structure):
         return super().num_stages + self.exchanges
 
     def apply_stage(
-        self, stage: int, tables: Tables, parameters: Parameters, state: Components
+        self, stage: int, tables: Tables, parameters: LayerParameters, state: Components
     ) -> Components:
         """Apply one part of the step."""
         if stage == super().num_stages:
@@ -202,7 +202,7 @@ class ShardedStructure(Structure):
         return super().apply_stage(stage, self._own(tables), parameters, state)
 
     def undo_stage(
-        self, stage: int, tables: Tables, parameters: Parameters, state: Components
+        self, stage: int, tables: Tables, parameters: LayerParameters, state: Components
     ) -> Components:
         """Undo one part of the step."""
         if stage == super().num_stages:

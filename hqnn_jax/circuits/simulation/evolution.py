@@ -17,7 +17,7 @@ from hqnn_jax.circuits.gates import REAL_GATES, Gate
 from hqnn_jax.circuits.simulation.components import Components, real_matrices, to_components
 from hqnn_jax.circuits.simulation.first_layer import FirstLayer
 from hqnn_jax.circuits.simulation.layer import (
-    Parameters,
+    LayerParameters,
     Structure,
     has_fixed_factors,
     wire_groups,
@@ -180,7 +180,7 @@ class Evolution:
             return jnp.broadcast_to(state, (*state.shape[:2], angles.batch))
         return state
 
-    def parameters(self, angles: Angles) -> list[tuple[Parameters, ...]]:
+    def parameters(self, angles: Angles) -> list[tuple[LayerParameters, ...]]:
         """What the layers apply: for each segment and form, stacked over its layers."""
         matrices = self._group_matrices(angles)
         rotations = self._sample_rotations(angles)
@@ -192,7 +192,7 @@ class Evolution:
             for segment in self.segments
         ]
 
-    def run(self, state: Components, parameters: list[tuple[Parameters, ...]]) -> Components:
+    def run(self, state: Components, parameters: list[tuple[LayerParameters, ...]]) -> Components:
         """Apply all layers."""
         for segment, stacked in zip(self.segments, parameters, strict=True):
             state = segment.apply(stacked, state)
@@ -231,7 +231,7 @@ class Evolution:
         matrices: dict[int, Float[Array, "layers groups dim dim"]],
         rotations: Float[Array, "layer_wires components 2 2 batch"] | None,
         angles: Angles,
-    ) -> Parameters:
+    ) -> LayerParameters:
         chosen = {}
         for size, stacked in matrices.items():
             every = [group for group, (_, width) in enumerate(form.groups) if width == size]
@@ -247,7 +247,7 @@ class Evolution:
         if form.num_phases:
             terms = [self.layers[position].phases for position in positions]
             phases = jnp.stack([self._phases(own_terms, angles) for own_terms in terms])
-        return Parameters(chosen, own, phases)
+        return LayerParameters(chosen, own, phases)
 
     def _group_matrices(self, angles: Angles) -> dict[int, Float[Array, "layers groups dim dim"]]:
         """The matrix of each layer's groups of wires, by size of group."""

@@ -28,7 +28,7 @@ _MAX_TABLE_QUBITS = 12
 Permutation = Array | np.ndarray | tuple[Array | np.ndarray, Array | np.ndarray]
 
 
-class Parameters(NamedTuple):
+class LayerParameters(NamedTuple):
     """What a layer applies, as functions of the inputs.
 
     Attributes:
@@ -124,20 +124,20 @@ class Structure:
         """Number of parts that are applied, and undone, one by one: the groups, the entangler."""
         return len(self.groups) + 1
 
-    def apply(self, tables: Tables, parameters: Parameters, state: Components) -> Components:
+    def apply(self, tables: Tables, parameters: LayerParameters, state: Components) -> Components:
         """Apply the layer."""
         for stage in range(self.num_stages):
             state = self.apply_stage(stage, tables, parameters, state)
         return state
 
-    def undo(self, tables: Tables, parameters: Parameters, state: Components) -> Components:
+    def undo(self, tables: Tables, parameters: LayerParameters, state: Components) -> Components:
         """Apply the inverse of the layer (where it is not unitary, the conjugate transpose)."""
         for stage in reversed(range(self.num_stages)):
             state = self.undo_stage(stage, tables, parameters, state)
         return state
 
     def apply_stage(
-        self, stage: int, tables: Tables, parameters: Parameters, state: Components
+        self, stage: int, tables: Tables, parameters: LayerParameters, state: Components
     ) -> Components:
         """Apply one part of the layer.
 
@@ -163,7 +163,7 @@ class Structure:
         return state
 
     def undo_stage(
-        self, stage: int, tables: Tables, parameters: Parameters, state: Components
+        self, stage: int, tables: Tables, parameters: LayerParameters, state: Components
     ) -> Components:
         """Undo one part of the layer; arguments as for `apply_stage`."""
         if stage < len(self.groups):
@@ -186,7 +186,7 @@ class Structure:
         """Whether the order of the wires is rotated after a group."""
         return any(self.shared) and not (self.moves_last and group == len(self.groups) - 1)
 
-    def _matrix(self, group: int, parameters: Parameters) -> Float[Array, "dim dim"] | None:
+    def _matrix(self, group: int, parameters: LayerParameters) -> Float[Array, "dim dim"] | None:
         """The matrix of a group, if it has one."""
         if not self.shared[group]:
             return None
@@ -196,7 +196,7 @@ class Structure:
         return matrices[own.index(group)]
 
     def _rotations(
-        self, group: int, parameters: Parameters
+        self, group: int, parameters: LayerParameters
     ) -> list[tuple[int, Float[Array, "_components levels levels batch"]]]:
         """The wires of a group that are rotated sample by sample, with their matrices."""
         first, size = self.groups[group]
@@ -246,7 +246,9 @@ def _basis_phases(
     return total.reshape(-1, phases.shape[1]) / 2
 
 
-def _phase_factors(tables: Tables, parameters: Parameters, state: Components) -> list[Components]:
+def _phase_factors(
+    tables: Tables, parameters: LayerParameters, state: Components
+) -> list[Components]:
     """What the entangler multiplies basis states by."""
     factors = []
     if tables.factors is not None:

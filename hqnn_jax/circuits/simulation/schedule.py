@@ -47,7 +47,7 @@ class Layer:
 
 
 @dataclass
-class _Draft:
+class _LayerDraft:
     rotations: dict[int, tuple[Gate, ...]] = field(default_factory=dict)
     entangling: list[Gate] = field(default_factory=list)
 
@@ -57,7 +57,7 @@ def schedule(gates: Sequence[Gate], num_qubits: int) -> tuple[Layer, ...]:
 
     The product of the layers is the circuit up to a global phase.
     """
-    drafts = [_Draft()]
+    drafts = [_LayerDraft()]
     # First layer on each wire whose rotations, or whose entangler, may still take a gate.
     next_rotation = [0] * num_qubits
     next_entangler = [0] * num_qubits
@@ -66,7 +66,7 @@ def schedule(gates: Sequence[Gate], num_qubits: int) -> tuple[Layer, ...]:
         entangling = all(gate.name in DIAGONAL_GATES for gate in run) or len(wires) > 1
         level = max((next_entangler if entangling else next_rotation)[wire] for wire in wires)
         while len(drafts) <= level:
-            drafts.append(_Draft())
+            drafts.append(_LayerDraft())
         if entangling:
             drafts[level].entangling += run
         else:

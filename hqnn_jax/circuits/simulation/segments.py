@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hqnn_jax.circuits.simulation.components import Components
-from hqnn_jax.circuits.simulation.layer import Parameters, Structure, Tables
+from hqnn_jax.circuits.simulation.layer import LayerParameters, Structure, Tables
 from hqnn_jax.circuits.simulation.schedule import Entangler
 
 # Fewer layers of one form are unrolled: a loop costs some time in each step.
@@ -53,7 +53,7 @@ class Segment:
             stacked.append(jax.tree.map(lambda *rows: np.stack(rows), *tables))
         return cls(layers, structures, tuple(stacked))
 
-    def apply(self, parameters: tuple[Parameters, ...], state: Components) -> Components:
+    def apply(self, parameters: tuple[LayerParameters, ...], state: Components) -> Components:
         """Apply the layers, given each form's parameters, stacked."""
 
         def period(state, xs):
@@ -66,8 +66,8 @@ class Segment:
         return jax.lax.scan(period, state, (self.tables, parameters))[0]
 
     def undo_with_gradient(
-        self, parameters: tuple[Parameters, ...], state: Components, cotangent: Components
-    ) -> tuple[Components, Components, tuple[Parameters, ...]]:
+        self, parameters: tuple[LayerParameters, ...], state: Components, cotangent: Components
+    ) -> tuple[Components, Components, tuple[LayerParameters, ...]]:
         """Go back through the layers, computing states anew.
 
         Args:

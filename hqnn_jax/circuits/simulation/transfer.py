@@ -18,7 +18,7 @@ from hqnn_jax.circuits.angles import AngleFunction
 from hqnn_jax.circuits.definition import Definition
 from hqnn_jax.circuits.gates import Gate
 from hqnn_jax.circuits.simulation.components import Components
-from hqnn_jax.circuits.simulation.layer import Parameters, Structure, Tables, wire_groups
+from hqnn_jax.circuits.simulation.layer import LayerParameters, Structure, Tables, wire_groups
 from hqnn_jax.circuits.simulation.pauli import Chain, ChainStack, two_qubit_transfer
 from hqnn_jax.circuits.simulation.rotations import Angles, is_per_sample, kronecker
 
@@ -41,7 +41,7 @@ class PairMap:
 
 
 @dataclass
-class _Draft:
+class _StepDraft:
     chains: dict[int, list[Gate | np.ndarray]] = field(default_factory=dict)
     pairs: list[PairMap] = field(default_factory=list)
 
@@ -61,7 +61,7 @@ class _WireMaps:
     per_sample: Mapping[int, Chain]
 
     @classmethod
-    def of(cls, draft: _Draft, number: int, function: AngleFunction) -> "_WireMaps":
+    def of(cls, draft: _StepDraft, number: int, function: AngleFunction) -> "_WireMaps":
         chains = {wire: Chain.of(items) for wire, items in sorted(draft.chains.items())}
         per_sample = {w: chain for w, chain in chains.items() if chain.is_per_sample(function)}
         shared = {w: chain for w, chain in chains.items() if w not in per_sample}
@@ -130,7 +130,7 @@ class Transfer:
             sample_chains=ChainStack.of(per_sample),
         )
 
-    def parameters(self, angles: Angles) -> list[Parameters | None]:
+    def parameters(self, angles: Angles) -> list[LayerParameters | None]:
         """The matrices of each step; None for a fixed one."""
         function = self.circuit.angles
         matrices = rotations = None
@@ -139,7 +139,7 @@ class Transfer:
             matrices = flat.reshape(-1, self.circuit.num_qubits, 4, 4)
         if self.sample_chains.unitaries:
             rotations = self.sample_chains.matrices(function, angles)[:, None]
-        result: list[Parameters | None] = []
+        result: list[LayerParameters | None] = []
         used = 0
         for step in self.steps:
             if isinstance(step, PairMap):
@@ -154,11 +154,11 @@ class Transfer:
             if any(structure.shared):
                 assert matrices is not None
                 groups = _group_matrices(structure, matrices[step.chains])
-            result.append(Parameters(groups, own, None))
+            result.append(LayerParameters(groups, own, None))
         return result
 
     def apply(
-        self, state: Components, parameters: Sequence[Parameters | None], steps: range
+        self, state: Components, parameters: Sequence[LayerParameters | None], steps: range
     ) -> Components:
         """Apply some steps to Pauli vectors [1, 4^n, batch]."""
         for number in steps:
@@ -171,7 +171,7 @@ class Transfer:
         return state
 
     def pull_back(
-        self, observables: Components, parameters: Sequence[Parameters | None], steps: range
+        self, observables: Components, parameters: Sequence[LayerParameters | None], steps: range
     ) -> Components:
         """Apply the transposes of some steps, last first, to observables [1, 4^n, outputs]."""
         for number in reversed(steps):
@@ -195,9 +195,9 @@ def reads_features_once(circuit: Definition) -> bool:
     )
 
 
-def _arrange(circuit: Definition) -> list[_Draft]:
+def _arrange(circuit: Definition) -> list[_StepDraft]:
     """Arrange gates and channels in as few layers as their order on each wire allows."""
-    drafts = [_Draft()]
+    drafts = [_StepDraft()]
     next_chain = [0] * circuit.num_qubits
     next_pair = [0] * circuit.num_qubits
     for item in _items(circuit):
@@ -205,7 +205,7 @@ def _arrange(circuit: Definition) -> list[_Draft]:
         free = next_pair if isinstance(item, PairMap) else next_chain
         level = max(free[wire] for wire in wires)
         while len(drafts) <= level:
-            drafts.append(_Draft())
+            drafts.append(_StepDraft())
         if isinstance(item, PairMap):
             drafts[level].pairs.append(item)
         else:
@@ -309,7 +309,7 @@ def _word_map(pair: PairMap, num_qubits: int) -> tuple[np.ndarray, np.ndarray]:
 def _group_matrices(
     structure: Structure, matrices: Float[Array, "wires 4 4"]
 ) -> dict[int, Float[Array, "groups dim dim"]]:
-    """The matrices of a layer's groups; see `Parameters.matrices`."""
+    """The matrices of a layer's groups; see `LayerParameters.matrices`."""
     result = {}
     for size in sorted({size for _, size in structure.groups}):
         starts = [structure.groups[group][0] for group in structure.matrix_groups(size)]
