@@ -14,17 +14,14 @@ _SHARED = Path(
 # Many tests compile the same small programs, in processes of their own too: a third of the suite's
 # time. All of them share JAX's own cache, which lives as long as the session.
 _CACHE = {
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
 }
 _made: list[str] = []
-
-
-def pytest_configure() -> None:
-    """Name the compilation cache before JAX is imported; workers inherit it."""
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        _made.append(tempfile.mkdtemp(prefix="hqnn_jax_compiled_"))
-        os.environ.update(_CACHE | {"JAX_COMPILATION_CACHE_DIR": _made[0]})
+# Not in a hook: a folder's conftest.py may import JAX before any is called. Workers inherit it.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _made.append(tempfile.mkdtemp(prefix="hqnn_jax_compiled_"))
+    os.environ.update(_CACHE | {"JAX_COMPILATION_CACHE_DIR": _made[0]})
 
 
 def pytest_unconfigure() -> None:
