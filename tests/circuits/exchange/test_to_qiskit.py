@@ -147,7 +147,7 @@ def test_fake_backend_keeps_values():
 def test_round_trip_preserves_values_and_parameters(seed):
     circuit = random_circuit(seed)
     exported = to_qiskit(circuit)
-    back = from_qiskit(
+    back = Circuit.from_qiskit(
         exported.circuit,
         exported.observables,
         features=exported.features,
