@@ -244,5 +244,5 @@ def test_example_of_the_package(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     failures, examples = doctest.testmod(analysis)
     assert failures == 0
-    assert examples == 10
+    assert examples == 11
     assert (tmp_path / "gradient_variance.png").stat().st_size > 10_000
