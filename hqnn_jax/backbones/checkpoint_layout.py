@@ -52,7 +52,7 @@ class CheckpointLayout:
         telling: name of a tensor that no other layout has.
         source: what the variable at a path, of a shape, is made of.
         head: tensors of the classifier, not needed by a backbone without one.
-        unused: tensors that mean nothing here, a pattern.
+        unused: tensors that mean nothing here, a pattern; by default there are none.
         normalization: the publisher's, for files that do not say.
         adapt: called with the module and the architecture the file names, or None: makes the
             module compute as the weights need where tensors do not show it, or returns why it
@@ -62,8 +62,8 @@ class CheckpointLayout:
     telling: str
     source: Callable[[VariablePath, Shape], TensorSource]
     head: frozenset[str]
-    unused: re.Pattern[str]
-    normalization: ImageNormalization
+    unused: re.Pattern[str] = re.compile(r"(?!)")
+    normalization: ImageNormalization = IMAGENET
     adapt: Callable[[Any, str | None], str | None] = lambda module, architecture: None
 
 
@@ -77,8 +77,6 @@ _TORCH_LEAVES = {
 
 TORCH_UNUSED = re.compile(r".+\.num_batches_tracked")
 """PyTorch counts the batches of each normalisation; it means nothing in evaluation."""
-
-NOTHING = re.compile(r"(?!)")
 
 KERAS_HEAD = frozenset({"predictions/kernel", "predictions/bias"})
 

@@ -100,11 +100,19 @@ def _dense_library(stride: int, pads: _Pads, images: Array, kernel: Array) -> Ar
     )
 
 
-def _dense_gradients(
-    stride: int, pads: _Pads, images: Array, kernel: Array, gradient: Array
-) -> tuple[Array, Array]:
-    _, pull_back = jax.vjp(partial(_dense_library, stride, pads), images, kernel)
-    return pull_back(gradient)
+def _with_gradients(
+    convolve: Callable[..., Array], gradients: Callable[..., tuple[Array, Array]]
+) -> Callable[..., Array]:
+    """Return `convolve(images, kernel, stride, pads)` whose gradients are written by hand.
+
+    They are `gradients(images, kernel, cotangent, stride, pads)`, in images and kernel.
+    """
+    differentiable = jax.custom_vjp(convolve, nondiff_argnums=(2, 3))
+    differentiable.defvjp(
+        lambda images, kernel, *static: (differentiable(images, kernel, *static), (images, kernel)),
+        lambda stride, pads, saved, cotangent: gradients(*saved, cotangent, stride, pads),
+    )
+    return differentiable
 
 
 def _one_by_one_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -127,24 +135,19 @@ def _one_by_one_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
     return mapped
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _dense_gradients(
+    images: Array, kernel: Array, cotangent: Array, stride: int, pads: _Pads
+) -> tuple[Array, Array]:
+    def pulled_back(images: Array, kernel: Array, cotangent: Array) -> tuple[Array, Array]:
+        _, pull_back = jax.vjp(partial(_dense_library, stride, pads), images, kernel)
+        return pull_back(cotangent)
+
+    return _one_by_one_on_cpu(pulled_back)(images, kernel, cotangent)
+
+
+@partial(_with_gradients, gradients=_dense_gradients)
 def _dense(images: Array, kernel: Array, stride: int, pads: _Pads) -> Array:
     return _one_by_one_on_cpu(partial(_dense_library, stride, pads))(images, kernel)
-
-
-def _dense_forward(
-    images: Array, kernel: Array, stride: int, pads: _Pads
-) -> tuple[Array, tuple[Array, Array]]:
-    return _dense(images, kernel, stride, pads), (images, kernel)
-
-
-def _dense_backward(
-    stride: int, pads: _Pads, saved: tuple[Array, Array], gradient: Array
-) -> tuple[Array, Array]:
-    return _one_by_one_on_cpu(partial(_dense_gradients, stride, pads))(*saved, gradient)
-
-
-_dense.defvjp(_dense_forward, _dense_backward)
 
 
 def depthwise_convolution(
@@ -185,26 +188,9 @@ def _depthwise_library(images: Array, kernel: Array, stride: int, pads: _Pads) -
     )
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _depthwise(images: Array, kernel: Array, stride: int, pads: _Pads) -> Array:
-    return lax.platform_dependent(
-        images,
-        kernel,
-        cpu=partial(_depthwise_shifted, stride=stride, pads=pads),
-        default=partial(_depthwise_library, stride=stride, pads=pads),
-    )
-
-
-def _depthwise_forward(
-    images: Array, kernel: Array, stride: int, pads: _Pads
-) -> tuple[Array, tuple[Array, Array]]:
-    return _depthwise(images, kernel, stride, pads), (images, kernel)
-
-
-def _depthwise_backward(
-    stride: int, pads: _Pads, saved: tuple[Array, Array], cotangent: Array
+def _depthwise_gradients(
+    images: Array, kernel: Array, cotangent: Array, stride: int, pads: _Pads
 ) -> tuple[Array, Array]:
-    images, kernel = saved
     return lax.platform_dependent(
         images,
         kernel,
@@ -214,7 +200,14 @@ def _depthwise_backward(
     )
 
 
-_depthwise.defvjp(_depthwise_forward, _depthwise_backward)
+@partial(_with_gradients, gradients=_depthwise_gradients)
+def _depthwise(images: Array, kernel: Array, stride: int, pads: _Pads) -> Array:
+    return lax.platform_dependent(
+        images,
+        kernel,
+        cpu=partial(_depthwise_shifted, stride=stride, pads=pads),
+        default=partial(_depthwise_library, stride=stride, pads=pads),
+    )
 
 
 def _depthwise_gradients_library(

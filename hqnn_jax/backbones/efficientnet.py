@@ -11,7 +11,6 @@ from jaxtyping import Array, Float
 
 from hqnn_jax.backbones import Backbone
 from hqnn_jax.backbones.checkpoint_layout import (
-    IMAGENET,
     KERAS_HEAD,
     TORCH_UNUSED,
     CheckpointLayout,
@@ -207,120 +206,102 @@ class EfficientNetB0(Backbone):
         return maps.mean((1, 2), dtype=jnp.promote_types(self.dtype, jnp.float32))
 
 
-def _block_positions() -> tuple[tuple[int, int], ...]:
-    """(stage, index within the stage) of each entry of `EfficientNetB0.blocks`, from zero."""
-    return tuple(
-        (number, index) for number, stage in enumerate(_STAGES) for index in range(stage.repeats)
-    )
+# What the publishers of ImageNet weights call the layers, in a block without the block's own name.
+# timm and torchvision number the layers of a block, of which a plain one, not expanding, has fewer.
 
 
-# What the publishers of ImageNet weights call the variables.
-
-
-_EFFICIENTNET_TIMM = {
+_TIMM = {
     "stem_conv": "conv_stem",
     "stem_norm": "bn1",
-    "head_conv": "conv_head",
-    "head_norm": "bn2",
-    "classifier": "classifier",
-}
-_EFFICIENTNET_TORCHVISION = {
-    "stem_conv": "features.0.0",
-    "stem_norm": "features.0.1",
-    "head_conv": "features.8.0",
-    "head_norm": "features.8.1",
-    "classifier": "classifier.1",
-}
-_EFFICIENTNET_KERAS = {
-    "stem_conv": "stem_conv",
-    "stem_norm": "stem_bn",
-    "head_conv": "top_conv",
-    "head_norm": "top_bn",
-    "classifier": "predictions",
-}
-# timm numbers the layers of a block in order, so the names depend on whether it expands.
-_TIMM_EXPANDING_BLOCK = {
     "expand_conv": "conv_pw",
     "expand_norm": "bn1",
     "depthwise_conv": "conv_dw",
     "depthwise_norm": "bn2",
+    "reduce": "se.conv_reduce",
+    "expand": "se.conv_expand",
     "project_conv": "conv_pwl",
     "project_norm": "bn3",
+    "head_conv": "conv_head",
+    "head_norm": "bn2",
+    "classifier": "classifier",
 }
-_TIMM_PLAIN_BLOCK = {
-    "depthwise_conv": "conv_dw",
-    "depthwise_norm": "bn1",
-    "project_conv": "conv_pw",
-    "project_norm": "bn2",
-}
-_TIMM_SQUEEZE_EXCITATION = {"reduce": "se.conv_reduce", "expand": "se.conv_expand"}
-_TORCHVISION_EXPANDING_BLOCK = {
+_TIMM_PLAIN = _TIMM | {"depthwise_norm": "bn1", "project_conv": "conv_pw", "project_norm": "bn2"}
+_TORCHVISION = {
+    "stem_conv": "features.0.0",
+    "stem_norm": "features.0.1",
     "expand_conv": "0.0",
     "expand_norm": "0.1",
     "depthwise_conv": "1.0",
     "depthwise_norm": "1.1",
-    "squeeze_excitation": "2",
+    "reduce": "2.fc1",
+    "expand": "2.fc2",
     "project_conv": "3.0",
     "project_norm": "3.1",
+    "head_conv": "features.8.0",
+    "head_norm": "features.8.1",
+    "classifier": "classifier.1",
 }
-_TORCHVISION_PLAIN_BLOCK = {
+_TORCHVISION_PLAIN = {
     "depthwise_conv": "0.0",
     "depthwise_norm": "0.1",
-    "squeeze_excitation": "1",
+    "reduce": "1.fc1",
+    "expand": "1.fc2",
     "project_conv": "2.0",
     "project_norm": "2.1",
 }
-_TORCHVISION_SQUEEZE_EXCITATION = {"reduce": "fc1", "expand": "fc2"}
-_KERAS_BLOCK = {
+_KERAS = {
+    "stem_conv": "stem_conv",
+    "stem_norm": "stem_bn",
     "expand_conv": "expand_conv",
     "expand_norm": "expand_bn",
     "depthwise_conv": "dwconv",
     "depthwise_norm": "bn",
+    "reduce": "se_reduce",
+    "expand": "se_expand",
     "project_conv": "project_conv",
     "project_norm": "project_bn",
+    "head_conv": "top_conv",
+    "head_norm": "top_bn",
+    "classifier": "predictions",
 }
-_KERAS_SQUEEZE_EXCITATION = {"reduce": "se_reduce", "expand": "se_expand"}
+
+
+def _place(path: VariablePath) -> tuple[tuple[int, int] | None, str]:
+    """Return in which block a layer is, (stage, index within it) from zero, and its own name."""
+    if path[0] != "blocks":
+        return None, path[0]
+    blocks = [(stage, k) for stage, shape in enumerate(_STAGES) for k in range(shape.repeats)]
+    return blocks[path[1]], path[3] if path[2] == "squeeze_excitation" else path[2]
 
 
 def _efficientnet_timm(path: VariablePath, shape: Shape) -> TensorSource:
-    if path[0] != "blocks":
-        return torch_source(_EFFICIENTNET_TIMM[path[0]], path, shape)
-    stage, index = _block_positions()[path[1]]
-    if path[2] == "squeeze_excitation":
-        layer = _TIMM_SQUEEZE_EXCITATION[path[3]]
-    else:
-        layer = (_TIMM_PLAIN_BLOCK if stage == 0 else _TIMM_EXPANDING_BLOCK)[path[2]]
-    return torch_source(f"blocks.{stage}.{index}.{layer}", path, shape)
+    block, layer = _place(path)
+    if block is None:
+        return torch_source(_TIMM[layer], path, shape)
+    name = (_TIMM if _STAGES[block[0]].expansion > 1 else _TIMM_PLAIN)[layer]
+    return torch_source(f"blocks.{block[0]}.{block[1]}.{name}", path, shape)
 
 
 def _efficientnet_torchvision(path: VariablePath, shape: Shape) -> TensorSource:
-    if path[0] != "blocks":
-        return torch_source(_EFFICIENTNET_TORCHVISION[path[0]], path, shape)
-    stage, index = _block_positions()[path[1]]
-    layer = (_TORCHVISION_PLAIN_BLOCK if stage == 0 else _TORCHVISION_EXPANDING_BLOCK)[path[2]]
-    if path[2] == "squeeze_excitation":
-        layer = f"{layer}.{_TORCHVISION_SQUEEZE_EXCITATION[path[3]]}"
-    return torch_source(f"features.{stage + 1}.{index}.block.{layer}", path, shape)
+    block, layer = _place(path)
+    if block is None:
+        return torch_source(_TORCHVISION[layer], path, shape)
+    name = (_TORCHVISION if _STAGES[block[0]].expansion > 1 else _TORCHVISION_PLAIN)[layer]
+    return torch_source(f"features.{block[0] + 1}.{block[1]}.block.{name}", path, shape)
 
 
 def _efficientnet_keras(path: VariablePath, shape: Shape) -> TensorSource:
-    if path[0] != "blocks":
-        return keras_source(
-            _EFFICIENTNET_KERAS[path[0]], path, shape, norm=path[0].endswith("norm")
-        )
-    stage, index = _block_positions()[path[1]]
-    block = f"block{stage + 1}{chr(ord('a') + index)}"
-    if path[2] == "squeeze_excitation":
-        layer = _KERAS_SQUEEZE_EXCITATION[path[3]]
-    else:
-        layer = _KERAS_BLOCK[path[2]]
+    block, layer = _place(path)
+    name = _KERAS[layer]
+    if block is not None:
+        name = f"block{block[0] + 1}{chr(ord('a') + block[1])}_{name}"
     if path[2:] == ("depthwise_conv", "kernel"):
         height, width, _, features = shape
         return TensorSource(
-            {f"{block}_{layer}/depthwise_kernel": (height, width, features, 1)},
+            {f"{name}/depthwise_kernel": (height, width, features, 1)},
             lambda tensor: tensor.swapaxes(2, 3),
         )
-    return keras_source(f"{block}_{layer}", path, shape, norm=path[2].endswith("norm"))
+    return keras_source(name, path, shape, norm=layer.endswith("norm"))
 
 
 def _timm_variant(module: EfficientNetB0, architecture: str | None) -> None:
@@ -338,7 +319,6 @@ EfficientNetB0.layouts = (
         source=_efficientnet_timm,
         head=torch_head("classifier"),
         unused=TORCH_UNUSED,
-        normalization=IMAGENET,
         adapt=_timm_variant,
     ),
     CheckpointLayout(
@@ -346,7 +326,6 @@ EfficientNetB0.layouts = (
         source=_efficientnet_torchvision,
         head=torch_head("classifier.1"),
         unused=TORCH_UNUSED,
-        normalization=IMAGENET,
         adapt=lambda module, _: module.set_variant("torch"),
     ),
     CheckpointLayout(
@@ -354,7 +333,6 @@ EfficientNetB0.layouts = (
         source=_efficientnet_keras,
         head=KERAS_HEAD,
         unused=_KERAS_NORMALIZATION,
-        normalization=IMAGENET,
         adapt=lambda module, _: module.set_variant("tensorflow"),
     ),
 )

@@ -14,9 +14,7 @@ from jaxtyping import Array, Float
 from hqnn_jax.backbones import Backbone
 from hqnn_jax.backbones.checkpoint_layout import (
     CAFFE,
-    IMAGENET,
     KERAS_HEAD,
-    NOTHING,
     TORCH_UNUSED,
     CheckpointLayout,
     Shape,
@@ -237,14 +235,12 @@ ResNet.layouts = (
         source=_resnet_torch,
         head=torch_head("fc"),
         unused=TORCH_UNUSED,
-        normalization=IMAGENET,
         adapt=_other_strides,
     ),
     CheckpointLayout(
         telling="conv1_conv/kernel",
         source=_resnet_keras,
         head=KERAS_HEAD,
-        unused=NOTHING,
         normalization=CAFFE,
         adapt=lambda module, _: _other_strides(module, "ResNet-50 v1 of Keras"),
     ),

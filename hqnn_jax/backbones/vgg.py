@@ -10,9 +10,7 @@ from jaxtyping import Array, Float
 from hqnn_jax.backbones import Backbone
 from hqnn_jax.backbones.checkpoint_layout import (
     CAFFE,
-    IMAGENET,
     KERAS_HEAD,
-    NOTHING,
     CheckpointLayout,
     Shape,
     TensorSource,
@@ -180,21 +178,16 @@ VGG16.layouts = (
         telling="classifier.0.weight",
         source=_vgg_torchvision,
         head=torch_head("classifier.6"),
-        unused=NOTHING,
-        normalization=IMAGENET,
     ),
     CheckpointLayout(
         telling="pre_logits.fc1.weight",
         source=_vgg_timm,
         head=torch_head("head.fc"),
-        unused=NOTHING,
-        normalization=IMAGENET,
     ),
     CheckpointLayout(
         telling="block1_conv1/kernel",
         source=_vgg_keras,
         head=KERAS_HEAD,
-        unused=NOTHING,
         normalization=CAFFE,
     ),
 )
