@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from hqnn_jax.benchmarks.worker import serve
@@ -15,7 +14,7 @@ _PRELOADED = ["jax", "jax.numpy", "matplotlib.figure", "pennylane", "hqnn_jax.ci
 
 
 class WorkerProcess:
-    """One worker; leaving the block ends it."""
+    """One worker; `close` ends it."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         """Start it; see `hqnn_jax.benchmarks.worker` for the job."""
@@ -32,19 +31,6 @@ class WorkerProcess:
         )
         self._process.start()
         other.close()
-
-    def __enter__(self) -> WorkerProcess:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End the process."""
-        self.close()
 
     def ask(self, do: str, limit: float, **request: Any) -> dict[str, Any]:
         """Return the answer to a request.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ class _Entrant:
 
 def machine(*, rates: bool) -> Record:
     """Describe the machine, from a process of its own; with its best rates if asked for."""
-    with WorkerProcess({}) as worker:
+    with closing(WorkerProcess({})) as worker:
         answer = worker.ask("machine", _OPENING_LIMIT, rates=rates)
     if answer["status"] != "done":
         raise RuntimeError(f"cannot describe the machine: {answer['reason']}")
@@ -112,7 +113,7 @@ def _measure_row(
 def _reference(row: Row, scratch: Path) -> tuple[Results | None, dict[str, Any]]:
     path = scratch / "reference.npz"
     job = {"circuit": row.circuit, "batch": row.batch, "results": str(path)}
-    with WorkerProcess(job) as worker:
+    with closing(WorkerProcess(job)) as worker:
         answer = worker.ask("open", _OPENING_LIMIT)
         if answer["status"] == "done":
             answer = worker.ask("reference", _REFERENCE_LIMIT)

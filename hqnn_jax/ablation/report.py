@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
+from pydantic_core import to_jsonable_python
 
 from hqnn_jax.ablation import axis_figures, epoch_figures, figures, predictions, tables
 from hqnn_jax.ablation.results import AblationResults, ArmResult
@@ -80,7 +79,6 @@ def write_reports(results: AblationResults, folder: Path) -> Path:
         reference=_subtitle(results),
         sections=sections(results, forest),
         synthetic=synthetic,
-        data={},
     )
     return write_document(folder / "report.html", document)
 
@@ -115,7 +113,10 @@ def describe(results: AblationResults) -> dict[str, Any]:
         described["history"] = _columns(arm) if same is None else same.name
         if same is None:
             different.append(arm)
-    plain: dict[str, Any] = _plain({**content, "comparisons": results.comparisons, "arms": arms})
+    found = {**content, "comparisons": results.comparisons, "arms": arms}
+    plain: dict[str, Any] = to_jsonable_python(
+        found, inf_nan_mode="null", fallback=lambda array: array.tolist()
+    )
     return plain
 
 
@@ -334,18 +335,3 @@ def _listing(pairs: Mapping[str, Any]) -> Preformatted:
         else:
             lines.append(f"{key}: {formatting.inline(value)}")
     return Preformatted("\n".join(lines))
-
-
-def _plain(value: Any) -> Any:
-    """Return a value made of what JSON knows; NaN and infinity become None."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value

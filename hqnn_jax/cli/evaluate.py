@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hqnn_jax.cli.completion import config_file
 from hqnn_jax.cli.configs import find_config
+from hqnn_jax.cli.options import DataDir, shipped_file
 from hqnn_jax.config import Config, CrossDatasetConfig
 from hqnn_jax.config.loading import load_config, load_section
 from hqnn_jax.progress import Progress
@@ -33,15 +33,10 @@ are those of evaluation.cross_datasets. What a run was evaluated on stays part o
 
 def command(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder with datasets, if not where it was.")
-    ] = None,
+    data_dir: DataDir = None,
     cross: Annotated[
         list[Path] | None,
-        typer.Option(
-            help="YAML file of another dataset; may be repeated.",
-            autocompletion=config_file("cross/"),
-        ),
+        shipped_file("YAML file of another dataset; may be repeated.", "cross/"),
     ] = None,
 ) -> None:
     """Evaluate, write the report and print a summary."""

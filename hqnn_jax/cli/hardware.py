@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hqnn_jax.cli.completion import config_file, key_of
 from hqnn_jax.cli.configs import find_config
+from hqnn_jax.cli.options import DataDir, key_values, shipped_file
 from hqnn_jax.config.hardware import MITIGATION_NAMES, HardwareConfig
 from hqnn_jax.config.loading import load_section, validated
 from hqnn_jax.errors import ConfigurationError
@@ -100,20 +100,9 @@ class HardwareRequest:
 
 def command(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run with a circuit.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="KEY=VALUE",
-            help="Changed settings.",
-            autocompletion=key_of(HardwareConfig),
-        ),
-    ] = None,
+    overrides: Annotated[list[str] | None, key_values("Changed settings.", HardwareConfig)] = None,
     config: Annotated[
-        Path | None,
-        typer.Option(
-            help="YAML file of settings, e.g. in configs/hardware.",
-            autocompletion=config_file("hardware/"),
-        ),
+        Path | None, shipped_file("YAML file of settings, e.g. in configs/hardware.", "hardware/")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write; default: RUN/hardware/BACKEND.")
@@ -127,9 +116,7 @@ def command(
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Wait for the results of a device's jobs.")
     ] = True,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder with datasets, if not where it was.")
-    ] = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Evaluate, and print what came of it, or what would be sent."""
     request = HardwareRequest(run, config, tuple(overrides or ()), out)

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from hqnn_jax.cli.command_line import print_error
-from hqnn_jax.cli.completion import config_file, key_of, one_of
+from hqnn_jax.cli.completion import one_of
 from hqnn_jax.cli.configs import find_config
+from hqnn_jax.cli.options import key_values, shipped_file
 from hqnn_jax.config import PAPER_NAMES, Config
 from hqnn_jax.config.evaluation import require_paper
 from hqnn_jax.config.loading import require_known_keys
@@ -36,21 +37,10 @@ a key in every run. --small takes a minute or two and trains on synthetic cells.
 
 def command(
     name: Annotated[str, typer.Argument(help="Which paper.", autocompletion=one_of(PAPER_NAMES))],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="KEY=VALUE",
-            help="Keys changed in every run.",
-            autocompletion=key_of(Config),
-        ),
-    ] = None,
+    overrides: Annotated[list[str] | None, key_values("Keys changed in every run.", Config)] = None,
     small: Annotated[bool, typer.Option("--small", help="A minute, on synthetic cells.")] = False,
     config: Annotated[
-        Path | None,
-        typer.Option(
-            help="Another table of aml2026, e.g. in configs/papers.",
-            autocompletion=config_file("papers/"),
-        ),
+        Path | None, shipped_file("Another table of aml2026, e.g. in configs/papers.", "papers/")
     ] = None,
     arms: Annotated[
         str | None, typer.Option(help="Only these arms, comma-separated; default: all.")

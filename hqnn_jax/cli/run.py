@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hqnn_jax.cli.command_line import stopped_at_once
-from hqnn_jax.cli.completion import config_file, key_of
+from hqnn_jax.cli.completion import config_file
 from hqnn_jax.cli.configs import find_config
+from hqnn_jax.cli.options import key_values
 from hqnn_jax.config import Config
 from hqnn_jax.config.loading import load_config
 from hqnn_jax.progress import Progress
@@ -44,10 +45,7 @@ def command(
             help="YAML file, e.g. configs/quickstart.yaml.", autocompletion=config_file()
         ),
     ],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="Changed keys.", autocompletion=key_of(Config)),
-    ] = None,
+    overrides: Annotated[list[str] | None, key_values("Changed keys.", Config)] = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder; default: runs/NAME-DATE-TIME.")
     ] = None,

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax.tree_util import Partial
 from jaxtyping import Array, Bool, Float, Float32, Int, Integer
 
@@ -143,9 +142,7 @@ def cut_at_maps(
         frozen_backbone: the backbone that made the features, where the classifier has none.
     """
     if frozen_backbone is None:
-        module = nnx.merge(
-            model.evaluation_graph, variables.params, variables.batch_stats, copy=True
-        )
+        module = model.module(variables)
         frozen_backbone = Model.split(module.backbone)
         module.backbone = None
         model, variables = Model.split(module)
@@ -162,7 +159,7 @@ class _Maps:
     backbone: Model
 
     def __call__(self, variables: Variables, images: Array) -> Array:
-        return _merged(self.backbone, variables).feature_maps(images)
+        return self.backbone.module(variables).feature_maps(images)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,16 +170,12 @@ class _LogitsFromMaps:
     def __call__(
         self, backbone_variables: Variables, rest_variables: Variables, maps: Array
     ) -> Array:
-        features = _merged(self.backbone, backbone_variables).pool(maps)
+        features = self.backbone.module(backbone_variables).pool(maps)
         return self.rest.apply(rest_variables, features)
 
 
 def _composed(classifier: Classifier, images: Array) -> Array:
     return classifier.logits_from_maps(classifier.maps(images))
-
-
-def _merged(model: Model, variables: Variables) -> Any:
-    return nnx.merge(model.evaluation_graph, variables.params, variables.batch_stats, copy=True)
 
 
 class Explanations(NamedTuple):

@@ -8,7 +8,6 @@ from functools import cached_property
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from hqnn_jax.circuits import Circuit
@@ -18,7 +17,6 @@ from hqnn_jax.errors import HardwareError
 from hqnn_jax.hardware_evaluation.fine_tuning import balanced_positions
 from hqnn_jax.hardware_evaluation.images import choose_images
 from hqnn_jax.hardware_evaluation.trained import Samples, StoredPredictions, TrainedCircuit
-from hqnn_jax.models.classifier import HybridClassifier
 from hqnn_jax.models.middles import QuantumLayer, build_middle_circuit
 from hqnn_jax.models.pure import Variables
 from hqnn_jax.progress import Progress
@@ -154,13 +152,13 @@ class _Head:
         self.stage = stage
         self.variables = variables
         self.options = options
-        self.graph = stage.task.model.evaluation_graph
-        middle = self._module(variables).middle
+        self.model = stage.task.model
+        middle = self.model.module(variables).middle
         assert isinstance(middle, QuantumLayer)
         self.weights: Float[np.ndarray, "..."] = np.asarray(middle.weights[...], np.float64)
 
     def classify(self, values: Float[Array, "batch outputs"]) -> Float[Array, "batch classes"]:
-        return self._module(self.variables).classify(values)
+        return self.model.module(self.variables).classify(values)
 
     def samples(self, split: str, positions: Int[np.ndarray, " images"], views: str) -> Samples:
         setup = self.stage.setup
@@ -169,16 +167,13 @@ class _Head:
         preprocessing = self.stage.task.preprocessing
 
         def angles(variables: Variables, batch: jax.Array) -> jax.Array:
-            return self._module(variables).angles(preprocessing(batch))
+            return self.model.module(variables).angles(preprocessing(batch))
 
         size = min(setup.config.evaluation.batch_size, len(positions))
         compute = Predictor.compile(angles, self.variables, shown[0], size)
         features = np.stack([compute(self.variables, view) for view in shown])
         labels = setup.dataset.splits()[split].labels[positions]
         return Samples(features.astype(np.float64), labels, positions)
-
-    def _module(self, variables: Variables) -> HybridClassifier:
-        return nnx.merge(self.graph, variables.params, variables.batch_stats, copy=True)
 
 
 def _ideal_circuit(config: Config) -> Circuit:

@@ -7,7 +7,7 @@ compiled sees the latter.
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from flax import nnx
@@ -54,6 +54,11 @@ class Model:
         model = cls(training_graph, nnx.graphdef(module))
         return model, Variables(nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats))
 
+    def module(self, variables: Variables) -> Any:
+        """Return the NNX module with these arrays, in evaluation."""
+        # copy=True: modules must not be shared between trace levels.
+        return nnx.merge(self.evaluation_graph, variables.params, variables.batch_stats, copy=True)
+
     def apply(
         self,
         variables: Variables,
@@ -64,10 +69,7 @@ class Model:
 
         `key` is what shots are drawn with, for a HybridClassifier that has a number of them.
         """
-        # copy=True: modules must not be shared between trace levels.
-        module = nnx.merge(
-            self.evaluation_graph, variables.params, variables.batch_stats, copy=True
-        )
+        module = self.module(variables)
         return module(inputs) if key is None else module(inputs, nnx.Rngs(shots=key))
 
     def apply_training(

@@ -7,7 +7,7 @@ Runs, comparisons, papers, ablations and evaluations on hardware all are a `Docu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -173,10 +173,11 @@ class Document:
     """The report of a run, of several runs, of an ablation or of a whole paper.
 
     Attributes:
-        title, reference: of what is reported.
+        title: of what is reported.
         sections: in the order they are read.
         synthetic: whether any figure was measured on images drawn by a program; the titles of all
             figures say so then.
+        reference: what stands below the title.
         data: everything shown, ready for JSON.
         heading: of the page, where it is not the title.
         about_synthetic: what is said at the top of a synthetic document.
@@ -185,10 +186,10 @@ class Document:
     """
 
     title: str
-    reference: str
     sections: Sequence[Section]
     synthetic: bool
-    data: Mapping[str, Any]
+    reference: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
     heading: str = ""
     about_synthetic: str = (
         "Figures below were measured on images drawn by a program. They test the software, say "

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Integer, UInt8
 from matplotlib.axes import Axes
 
-from hqnn_jax.reporting.style import GREEN, VERMILION, ReportFigure, short_label
+from hqnn_jax.reporting.style import ReportFigure, blank, name_classes
 
 _COLUMNS = 6
 _ROWS = ("image", "Grad-CAM", "integrated\ngradients")
@@ -27,8 +27,7 @@ def explanations(
 ) -> ReportFigure:
     """Draw, one below the other, each image, its Grad-CAM over it and its integrated gradients.
 
-    Every map has the colour scale of its own image. Wrong predictions have a heavy vermilion frame
-    and a cross.
+    Every map has the colour scale of its own image.
 
     Args:
         images: 1 (grey) or 3 (RGB) channels.
@@ -44,15 +43,14 @@ def explanations(
     figure = ReportFigure(*size, "Why the model says so")
     grid = figure.subplots(len(_ROWS) * blocks, columns, squeeze=False)
     for axes in grid.ravel():
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set_visible(False)
+        blank(axes)
     for number, image in enumerate(images):
         block, column = divmod(number, _COLUMNS)
         picture, overlay, signed = grid[len(_ROWS) * block :, column][: len(_ROWS)]
         _draw_image(picture, image)
         _draw_cam(overlay, image, cams[number])
         _draw_attributions(signed, image, attributions[number])
-        _name_classes(signed, picture, class_names, int(labels[number]), int(predicted[number]))
+        name_classes(picture, signed, class_names, int(predicted[number]), int(labels[number]))
     for row in range(len(grid)):
         grid[row, 0].set_ylabel(_ROWS[row % len(_ROWS)], fontsize=9)
     return figure
@@ -89,17 +87,3 @@ def _draw_attributions(axes: Axes, image: np.ndarray, attributions: np.ndarray) 
     extent = (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
     limit = float(np.percentile(np.abs(attributions), _LARGEST_SHOWN)) or 1.0
     axes.imshow(attributions, cmap="RdBu", vmin=-limit, vmax=limit, extent=extent)
-
-
-def _name_classes(
-    bottom: Axes, top: Axes, class_names: Sequence[str], label: int, predicted: int
-) -> None:
-    right = label == predicted
-    top.spines[:].set(visible=True, color=GREEN if right else VERMILION)
-    top.spines[:].set_linewidth(1.2 if right else 3.5)
-    bottom.set_xlabel(
-        f"{'✓' if right else '✗'} {short_label(class_names[predicted])}"
-        + ("" if right else f"\ntrue: {short_label(class_names[label])}"),
-        fontsize=7.5,
-        weight="normal" if right else "bold",
-    )

@@ -19,12 +19,13 @@ from hqnn_jax.reporting import formatting
 from hqnn_jax.reporting.style import (
     BLACK,
     BLUE,
-    GREEN,
     ORANGE,
     PALETTE,
     SKY,
     VERMILION,
     ReportFigure,
+    blank,
+    name_classes,
     plain_axes,
     short_label,
 )
@@ -286,8 +287,6 @@ def sample_predictions(
 ) -> ReportFigure:
     """Draw test images with true class, predicted class and its probability.
 
-    Wrong predictions have a heavy vermilion frame and a cross, so that colour is not needed.
-
     Args:
         images: 1 (grey) or 3 (RGB) channels.
         labels, probabilities: of these images.
@@ -299,20 +298,9 @@ def sample_predictions(
     figure = ReportFigure(1.75 * columns, 2.15 * rows + 0.4, title)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set_visible(False)
+        blank(axes)
     for axes, image, label, row in zip(grid, images, labels, probabilities, strict=False):
-        predicted = int(row.argmax())
-        right = predicted == label
         axes.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray")
-        axes.spines[:].set(visible=True, color=GREEN if right else VERMILION)
-        axes.spines[:].set_linewidth(1.2 if right else 3.5)
-        mark = "✓" if right else "✗"
-        axes.set_xlabel(
-            f"{mark} {short_label(class_names[predicted])}\n"
-            f"{formatting.percent(float(row[predicted]), 1)} %"
-            + ("" if right else f"\ntrue: {short_label(class_names[label])}"),
-            fontsize=7.5,
-            weight="normal" if right else "bold",
-        )
+        share = f"\n{formatting.percent(float(row.max()), 1)} %"
+        name_classes(axes, axes, class_names, int(row.argmax()), int(label), share)
     return figure

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from typing import Literal
 
 import matplotlib as mpl
@@ -89,6 +90,37 @@ def plain_axes(axes: Axes, xlabel: str, ylabel: str) -> None:
     axes.set_axisbelow(True)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
+
+
+def blank(axes: Axes) -> None:
+    """Take ticks and frame from axes that are for an image."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def name_classes(
+    image: Axes, below: Axes, class_names: Sequence[str], predicted: int, true: int, more: str = ""
+) -> None:
+    """Frame an image by whether it is classified rightly, and write its classes below.
+
+    Wrong ones have a heavy vermilion frame and a cross, so that colour is not needed.
+
+    Args:
+        image: axes with the image.
+        below: axes whose label names the classes.
+        class_names: one name per class.
+        predicted, true: the classes.
+        more: what follows the predicted one.
+    """
+    right = predicted == true
+    image.spines[:].set(visible=True, color=GREEN if right else VERMILION)
+    image.spines[:].set_linewidth(1.2 if right else 3.5)
+    below.set_xlabel(
+        f"{'✓' if right else '✗'} {short_label(class_names[predicted])}{more}"
+        + ("" if right else f"\ntrue: {short_label(class_names[true])}"),
+        fontsize=7.5,
+        weight="normal" if right else "bold",
+    )
 
 
 def short_label(name: str, length: int = _LABEL_LENGTH) -> str:

@@ -89,7 +89,6 @@ def run_document(
         synthetic=dataset["synthetic"],
         about_synthetic="Every image of this run was drawn by a program. The figures below test "
         "the software; they say nothing about real blood cells and must not be quoted as results.",
-        data={},
         wide=False,
     )
 

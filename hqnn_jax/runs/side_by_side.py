@@ -59,13 +59,11 @@ def compare_runs(run_dirs: Sequence[Path], out: Path) -> Path:
     fingerprints = {run.metrics["dataset"]["fingerprint"] for run in runs}
     document = Document(
         title=f"Comparison of {plural(len(runs), 'run')}",
-        reference="",
         sections=(Section("", (table,)),),
         synthetic=any(run.metrics["dataset"]["synthetic"] for run in runs),
         about_synthetic="Runs marked “synthetic” were trained and tested on images drawn by a "
         "program; their figures say nothing about real blood cells.",
         notices=(_OTHER_DATA,) if len(fingerprints) > 1 else (),
-        data={},
     )
     return write_document(out, document)
 

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from hqnn_jax import keys
@@ -292,7 +291,8 @@ class CircuitInsights:
         def probabilities(
             weights: Float[Array, "..."], angles: Float[Array, "batch features"]
         ) -> Float[Array, "batch num_classes"]:
-            return jax.nn.softmax(_classify(self.model, variables, evaluate(weights, angles)))
+            logits = self.model.module(variables).classify(evaluate(weights, angles))
+            return jax.nn.softmax(logits)
 
         def fisher(angles: Float[Array, " features"]) -> Float[Array, "weights weights"]:
             return analysis.classical_fisher_information(probabilities, weights, angles[None])
@@ -306,18 +306,10 @@ def _circuit_inputs(
     model: Model, variables: Variables, inputs: Float[Array, "batch *shape"]
 ) -> tuple[Float[Array, "..."], Float[Array, "batch features"]]:
     """Return the circuit's weights and the angles it is given."""
-    module = nnx.merge(model.evaluation_graph, variables.params, variables.batch_stats, copy=True)
+    module = model.module(variables)
     weights = module.middle.weights[...]
     module.middle = None
     return weights, module.represent(inputs)
-
-
-def _classify(
-    model: Model, variables: Variables, outputs: Float[Array, "batch outputs"]
-) -> Float[Array, "batch num_classes"]:
-    """Return the logits of the circuit's outputs."""
-    module = nnx.merge(model.evaluation_graph, variables.params, variables.batch_stats, copy=True)
-    return module.classify(outputs)
 
 
 def _with_forward_mode(circuit: Circuit) -> Callable[..., Float[Array, "batch outputs"]]:
