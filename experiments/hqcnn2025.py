@@ -6,6 +6,7 @@ Comilla University, 2025. (Another system of nearly the same name, on arXiv, is 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,17 +14,14 @@ import numpy as np
 
 from hqnn_jax.config import Config
 from hqnn_jax.evaluation.published import Published, PublishedTask
-from hqnn_jax.experiments.paper import PaperArm, PaperRequest, Runs, is_synthetic, run_arms
+from hqnn_jax.experiments.paper import PaperArm, PaperRequest, Runs, run_arms
 from hqnn_jax.experiments.tables import (
     differences_table,
     mean_and_deviation,
-    missing_section,
-    numbers,
     over_seeds,
+    paper_document,
     published_table,
     results_table,
-    warnings_section,
-    what_ran_section,
 )
 from hqnn_jax.reporting import formatting, plots
 from hqnn_jax.reporting.document import Document, Picture, Section, Table
@@ -199,26 +197,15 @@ def reproduce(request: PaperRequest) -> Document:
         groups = {name: arms[:2] for name, arms in groups.items()}
     arms = [arm for group in groups.values() for arm in group]
     runs = run_arms(arms, request)
-    return Document(
-        title=TITLE,
-        reference=REFERENCE,
-        sections=(
-            *(
-                section
-                for name, group in groups.items()
-                for section in _sections(name, group, runs, request)
-            ),
-            _benchmark(tuple(groups), runs),
-            *missing_section(runs),
-            *warnings_section(runs),
-            what_ran_section(arms, runs),
-            Section(
-                "How the thesis was read",
-                (*(_supports(name) for name in groups), *READINGS, *CONTRADICTIONS),
-            ),
-        ),
-        synthetic=is_synthetic(runs),
-        data=numbers(runs),
+    of_datasets = (_sections(name, group, runs, request) for name, group in groups.items())
+    told = (*(_supports(name) for name in groups), *READINGS, *CONTRADICTIONS)
+    return paper_document(
+        TITLE,
+        REFERENCE,
+        (*itertools.chain(*of_datasets), _benchmark(tuple(groups), runs)),
+        Section("How the thesis was read", told),
+        arms,
+        runs,
     )
 
 

@@ -10,15 +10,12 @@ from collections.abc import Mapping, Sequence
 
 from hqnn_jax.config import Config
 from hqnn_jax.evaluation.published import Published, PublishedTask
-from hqnn_jax.experiments.paper import PaperArm, PaperRequest, Runs, is_synthetic, run_arms
+from hqnn_jax.experiments.paper import PaperArm, PaperRequest, Runs, run_arms
 from hqnn_jax.experiments.tables import (
     differences_table,
-    missing_section,
-    numbers,
+    paper_document,
     published_table,
     results_table,
-    warnings_section,
-    what_ran_section,
 )
 from hqnn_jax.reporting import formatting
 from hqnn_jax.reporting.document import Document, Section
@@ -105,19 +102,8 @@ def reproduce(request: PaperRequest) -> Document:
     runs = run_arms(arms, request)
     done = [[arm for arm in group if arm.name in runs.finished] for group in groups]
     results = [_results(group, runs, request) for group in done if group]
-    return Document(
-        title=TITLE,
-        reference=REFERENCE,
-        sections=(
-            *results,
-            *missing_section(runs),
-            *warnings_section(runs),
-            what_ran_section(arms, runs),
-            Section("How the paper was read", READINGS),
-        ),
-        synthetic=is_synthetic(runs),
-        data=numbers(runs),
-    )
+    how_read = Section("How the paper was read", READINGS)
+    return paper_document(TITLE, REFERENCE, results, how_read, arms, runs)
 
 
 def _results(group: Sequence[PaperArm], runs: Runs, request: PaperRequest) -> Section:

@@ -11,17 +11,14 @@ from typing import NamedTuple
 
 from hqnn_jax.config import Config
 from hqnn_jax.evaluation.published import Published, PublishedTask
-from hqnn_jax.experiments.paper import PaperArm, PaperRequest, Runs, is_synthetic, link, run_arms
+from hqnn_jax.experiments.paper import PaperArm, PaperRequest, Runs, link, run_arms
 from hqnn_jax.experiments.tables import (
     differences_table,
     mean_and_deviation,
-    missing_section,
-    numbers,
     over_seeds,
+    paper_document,
     published_table,
-    what_ran_section,
 )
-from hqnn_jax.experiments.tables import warnings_section as warnings
 from hqnn_jax.reporting import formatting
 from hqnn_jax.reporting.document import Document, Section, Table
 
@@ -124,26 +121,14 @@ def reproduce(request: PaperRequest) -> Document:
     # VGG-16 alone has 134 million parameters to draw and to keep.
     arms = ARMS[:3] if request.small else ARMS
     runs = run_arms(arms, request)
-    return Document(
-        title=TITLE,
-        reference=REFERENCE,
-        sections=(
-            Section(
-                "Accuracy, size and training time",
-                (
-                    _table(runs, request),
-                    published_table(arms, runs, {name: _published(name) for name in PUBLISHED}),
-                    *_circuit_table(runs),
-                ),
-            ),
-            *missing_section(runs),
-            *warnings(runs),
-            what_ran_section(arms, runs),
-            Section("How the paper was read", READINGS),
-        ),
-        synthetic=is_synthetic(runs),
-        data=numbers(runs),
+    tables = (
+        _table(runs, request),
+        published_table(arms, runs, {name: _published(name) for name in PUBLISHED}),
+        *_circuit_table(runs),
     )
+    results = Section("Accuracy, size and training time", tables)
+    how_read = Section("How the paper was read", READINGS)
+    return paper_document(TITLE, REFERENCE, (results,), how_read, arms, runs)
 
 
 def _circuit_table(runs: Runs) -> tuple[Table, ...]:

@@ -185,11 +185,6 @@ def _run_once(config: Config, folder: RunFolder, progress: Progress) -> None:
         write_run_report(folder.path, config)
 
 
-def is_synthetic(runs: Runs) -> bool:
-    """Return whether any of the runs saw synthetic images."""
-    return any(run.metrics["dataset"]["synthetic"] for run in runs.finished.values())
-
-
 def link(run: FinishedRun, request: PaperRequest) -> str:
     """Return the link from the paper's report to that of a run."""
     return Path(os.path.relpath(run.files.report, request.out)).as_posix()

@@ -16,18 +16,16 @@ import numpy as np
 from hqnn_jax.config import Config
 from hqnn_jax.config.loading import load_config
 from hqnn_jax.config.shipped import CONFIGS
+from hqnn_jax.data.dataset import SPLIT_NAMES
 from hqnn_jax.evaluation.metrics import LABELS
-from hqnn_jax.evaluation.published import SPLITS, Published, PublishedTask
-from hqnn_jax.experiments.paper import PaperArm, PaperRequest, Runs, is_synthetic, run_arms
+from hqnn_jax.evaluation.published import Published, PublishedTask
+from hqnn_jax.experiments.paper import PaperArm, PaperRequest, Runs, run_arms
 from hqnn_jax.experiments.tables import (
     mean_and_deviation,
     mismatch,
-    missing_section,
-    numbers,
+    paper_document,
     published_table,
     results_table,
-    warnings_section,
-    what_ran_section,
 )
 from hqnn_jax.reporting import formatting, plots
 from hqnn_jax.reporting.document import Document, Picture, Section, Table
@@ -217,9 +215,9 @@ def reproduce(request: PaperRequest) -> Document:
     if jax.default_backend() != "cpu" and not request.small:
         arms = (PUBLISHED_ARM, *ARMS)
     runs = run_arms(arms, request)
-    how_read = list(readings())
+    told = list(readings())
     if PUBLISHED_ARM not in arms:
-        how_read.append(
+        told.append(
             "The published configuration, EfficientNet-B0 fine-tuned at 224 px, needs an "
             "accelerator and was not run here."
         )
@@ -228,25 +226,17 @@ def reproduce(request: PaperRequest) -> Document:
         published_table(arms, runs, dict.fromkeys(runs.finished, PUBLISHED)),
         _epochs_table(arms, runs),
     )
-    return Document(
-        title=TITLE,
-        reference=REFERENCE,
-        sections=(
-            Section("Results", results),
-            Section("Systems the paper compares with", (_others_table(),)),
-            *(
-                _tables_and_figures(arm.label, runs.finished[arm.name])
-                for arm in arms
-                if arm.name in runs.finished
-            ),
-            *missing_section(runs),
-            *warnings_section(runs),
-            what_ran_section(arms, runs),
-            Section("How the paper was read", tuple(how_read)),
+    sections = (
+        Section("Results", results),
+        Section("Systems the paper compares with", (_others_table(),)),
+        *(
+            _tables_and_figures(arm.label, runs.finished[arm.name])
+            for arm in arms
+            if arm.name in runs.finished
         ),
-        synthetic=is_synthetic(runs),
-        data=numbers(runs),
     )
+    how_read = Section("How the paper was read", tuple(told))
+    return paper_document(TITLE, REFERENCE, sections, how_read, arms, runs)
 
 
 def _epochs_table(arms: Sequence[PaperArm], runs: Runs) -> Table:
@@ -343,7 +333,7 @@ def _split_table(run: FinishedRun) -> Table:
             formatting.percent(run.metrics[split][metric]),
             formatting.interval(run.metrics[split]["intervals"][metric]),
         )
-        for split in reversed(SPLITS)
+        for split in reversed(SPLIT_NAMES)
         for metric in PUBLISHED.figures[split]
     ]
     return Table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from hqnn_jax.evaluation.metrics import COMPARED_METRICS, LABELS
 from hqnn_jax.evaluation.published import Published
 from hqnn_jax.experiments.paper import PaperArm, PaperRequest, Runs, link
 from hqnn_jax.reporting import formatting
-from hqnn_jax.reporting.document import Section, Table
+from hqnn_jax.reporting.document import Document, Section, Table
 from hqnn_jax.runs.described import what_ran
 from hqnn_jax.runs.finished import FinishedRun
 
@@ -147,7 +147,39 @@ def differences_table(arms: Sequence[PaperArm], runs: Runs, reference: str, metr
     )
 
 
-def missing_section(runs: Runs) -> tuple[Section, ...]:
+def paper_document(
+    title: str,
+    reference: str,
+    sections: Iterable[Section],
+    how_read: Section,
+    arms: Sequence[PaperArm],
+    runs: Runs,
+) -> Document:
+    """Return the report of a paper, which ends as that of every paper does.
+
+    Args:
+        title, reference: of the paper.
+        sections: what this paper's report begins with.
+        how_read: the last section: how silences of the paper were read.
+        arms: all that were to run.
+        runs: what became of them.
+    """
+    return Document(
+        title=title,
+        reference=reference,
+        sections=(
+            *sections,
+            *_missing(runs),
+            *_warnings(runs),
+            _what_ran(arms, runs),
+            how_read,
+        ),
+        synthetic=any(run.metrics["dataset"]["synthetic"] for run in runs.finished.values()),
+        data=numbers(runs),
+    )
+
+
+def _missing(runs: Runs) -> tuple[Section, ...]:
     """Return a section that names the arms that could not be run, and why; none if all were."""
     if not runs.failed:
         return ()
@@ -155,7 +187,7 @@ def missing_section(runs: Runs) -> tuple[Section, ...]:
     return (Section("Not run", (Table(("Arm", "Reason"), rows),)),)
 
 
-def warnings_section(runs: Runs) -> tuple[Section, ...]:
+def _warnings(runs: Runs) -> tuple[Section, ...]:
     """Return a section with what was found out about the datasets, each warning once."""
     found = {
         (run.metrics["dataset"]["name"], warning): None
@@ -167,7 +199,7 @@ def warnings_section(runs: Runs) -> tuple[Section, ...]:
     return (Section("About the data", (Table(("Dataset", "Warning"), tuple(found)),)),)
 
 
-def what_ran_section(arms: Sequence[PaperArm], runs: Runs) -> Section:
+def _what_ran(arms: Sequence[PaperArm], runs: Runs) -> Section:
     """Return the section that says what every finished arm did, from its own configuration."""
     configs = {
         arm.label: runs.finished[arm.name].config for arm in arms if arm.name in runs.finished

@@ -171,7 +171,7 @@ def _arm(file: AblationFile, label: str, axes: Mapping[str, str], keys: Settings
         config = Config.model_validate_json(json.dumps(updated(data, keys)), strict=True)
     except pydantic.ValidationError as error:
         raise ConfigurationError(
-            describe_problem(error, f"ablation: arm {label!r}", set(), Config)
+            describe_problem(error.errors(), f"ablation: arm {label!r}", set(), Config)
         ) from error
     name = re.sub(r"[^A-Za-z0-9.]+", "_", label).strip("_") or "arm"
     return Arm(name, label, axes, config)

@@ -78,18 +78,12 @@ def _related(key: str, other: str) -> bool:
 
 
 def describe_problem(
-    error: pydantic.ValidationError, where: str, overridden: set[str], schema: type[BaseModel]
+    problems: Sequence[ErrorDetails], where: str, overridden: set[str], schema: type[BaseModel]
 ) -> str:
     """Return one line for the first problem, and how many there are.
 
     `overridden` are the keys given on the command line, which is then named instead of `where`.
     """
-    return _described(error.errors(), where, overridden, schema)
-
-
-def _described(
-    problems: Sequence[ErrorDetails], where: str, overridden: set[str], schema: type[BaseModel]
-) -> str:
     first, keys = problems[0], all_keys(schema)
     valid = set(keys)
     parts: list[str] = []
@@ -179,7 +173,8 @@ def validated(
         # JSON mode: strict about types, yet lists become tuples and strings become paths.
         return schema.model_validate_json(json.dumps(data), strict=True)
     except pydantic.ValidationError as error:
-        raise ConfigurationError(describe_problem(error, where, overridden, schema)) from error
+        message = describe_problem(error.errors(), where, overridden, schema)
+        raise ConfigurationError(message) from error
 
 
 def require_known_keys(overrides: Sequence[str], schema: type[BaseModel]) -> None:
@@ -195,7 +190,7 @@ def require_known_keys(overrides: Sequence[str], schema: type[BaseModel]) -> Non
     except pydantic.ValidationError as error:
         unknown = [e for e in error.errors() if e["type"] == "extra_forbidden"]
         if unknown:
-            message = _described(unknown, "command line", overridden, schema)
+            message = describe_problem(unknown, "command line", overridden, schema)
             raise ConfigurationError(message) from error
 
 

@@ -10,9 +10,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from hqnn_jax.config import Config
+from hqnn_jax.data.dataset import SPLIT_NAMES
 from hqnn_jax.evaluation.metrics import CLASS_METRICS, METRICS
-
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class PublishedTask:
     def __post_init__(self) -> None:
         """Check the names of the splits."""
         for split in self.images:
-            _check_name(split, SPLITS)
+            _check_name(split, SPLIT_NAMES)
 
     def mismatch(self, split: str, config: Config, num_images: int) -> str | None:
         """Return why our figures of a split are of other data, None where they are of the same.
@@ -102,19 +101,19 @@ class Published:
     def __post_init__(self) -> None:
         """Check names and ranges, since these tables are typed by hand."""
         for split, values in self.figures.items():
-            _check_name(split, SPLITS)
+            _check_name(split, SPLIT_NAMES)
             _check_values(values, METRICS)
         for values in self.per_class.values():
             _check_values(values, CLASS_METRICS)
         if self.per_class:
-            _check_name(self.per_class_split, SPLITS)
+            _check_name(self.per_class_split, SPLIT_NAMES)
         for accuracies in (self.other_accuracies, self.quoted_accuracies):
             _check_values(accuracies, tuple(accuracies))
 
     def splits(self) -> tuple[str, ...]:
         """Return the splits there are figures of, the test split first."""
         named = {*self.figures, self.per_class_split}
-        return tuple(split for split in reversed(SPLITS) if split in named)
+        return tuple(split for split in reversed(SPLIT_NAMES) if split in named)
 
 
 def _check_name(name: str | None, names: Collection[str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jinja2
 from matplotlib.figure import Figure
@@ -43,7 +43,6 @@ class Text:
     A plain string stands for a plain paragraph.
     """
 
-    kind: ClassVar = "text"
     parts: tuple[str | Styled, ...]
     look: str = ""
 
@@ -62,7 +61,6 @@ def note(text: str) -> Text:
 class Heading:
     """The title of a part of a section."""
 
-    kind: ClassVar = "heading"
     title: str
 
 
@@ -70,7 +68,6 @@ class Heading:
 class Notice:
     """A warning in a frame that begins with a few bold words."""
 
-    kind: ClassVar = "notice"
     head: str
     text: str
 
@@ -87,7 +84,6 @@ class Table:
         words: columns beside the first that hold words; long texts are known as such anyway.
     """
 
-    kind: ClassVar = "table"
     columns: tuple[str | TableCell, ...]
     rows: tuple[tuple[str | TableCell, ...], ...]
     note: str = ""
@@ -107,7 +103,6 @@ class Table:
 class Pairs:
     """Names with their values, which are any JSON, in two columns."""
 
-    kind: ClassVar = "pairs"
     values: Mapping[str, Any]
 
 
@@ -125,7 +120,6 @@ class Card(NamedTuple):
 class Cards:
     """The figures a reader looks for first, side by side."""
 
-    kind: ClassVar = "cards"
     cards: tuple[Card, ...]
 
 
@@ -133,7 +127,6 @@ class Cards:
 class Picture:
     """A figure with its caption, which also names it where there is no `name`."""
 
-    kind: ClassVar = "picture"
     caption: str
     figure: Figure
     name: str = ""
@@ -144,7 +137,6 @@ class Picture:
 class Preformatted:
     """Text shown as it is, a file for example."""
 
-    kind: ClassVar = "listing"
     text: str
 
 
@@ -220,6 +212,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"inline": formatting.inline, "cell": _cell, "source": _source}
+    environment.filters["kind"] = lambda block: type(block).__name__
     environment.tests["long"] = lambda text: len(text) > _LONG
     return environment
 

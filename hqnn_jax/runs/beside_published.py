@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hqnn_jax.data.dataset import SPLIT_NAMES
 from hqnn_jax.errors import RunFolderError
 from hqnn_jax.evaluation.metrics import LABELS
-from hqnn_jax.evaluation.published import SPLITS, Published
+from hqnn_jax.evaluation.published import Published
 from hqnn_jax.reporting import formatting
 from hqnn_jax.reporting.document import (
     Block,
@@ -35,7 +36,7 @@ def published_section(run: FinishedRun, published: Published) -> Section:
     """
     mismatches = {
         split: published.task.mismatch(split, run.config, len(run.predictions.labels[split]))
-        for split in SPLITS
+        for split in SPLIT_NAMES
     }
     return Section("Published figures beside ours", tuple(_blocks(run, published, mismatches)))
 
@@ -80,7 +81,7 @@ def _split_rows(
 ) -> tuple[tuple[str | TableCell, ...], ...]:
     return tuple(
         _row(split, metric, run.metrics[split], value, mismatches[split])
-        for split in reversed(SPLITS)
+        for split in reversed(SPLIT_NAMES)
         for metric, value in published.figures.get(split, {}).items()
     )
 

@@ -14,8 +14,8 @@ from jaxtyping import Float, Int, Integer, UInt8
 from hqnn_jax import commands
 from hqnn_jax.config import Config
 from hqnn_jax.config.loading import load_config
+from hqnn_jax.data.dataset import SPLIT_NAMES
 from hqnn_jax.errors import RunFolderError
-from hqnn_jax.evaluation.published import SPLITS
 from hqnn_jax.files import read_arrays, read_bytes, read_json
 from hqnn_jax.runs.folder import RunFolder
 from hqnn_jax.runs.stored_metrics import read_metrics
@@ -142,12 +142,12 @@ def _read_predictions(file: Path, metrics: Mapping[str, Any], advice: str) -> Pr
         "sample_images": UInt8[np.ndarray, "images height width channels"],
         "sample_indices": Int[np.ndarray, " images"],
     }
-    for split in SPLITS:
+    for split in SPLIT_NAMES:
         expected[f"{split}_probabilities"] = Float[np.ndarray, f"seeds {split}_images classes"]
         expected[f"{split}_labels"] = Int[np.ndarray, f" {split}_images"]
     arrays = read_arrays(file, RunFolderError, advice, expected)
     num_classes = len(metrics["dataset"]["class_names"])
-    for split in SPLITS:
+    for split in SPLIT_NAMES:
         labels, probabilities = arrays[f"{split}_labels"], arrays[f"{split}_probabilities"]
         shape = (len(metrics["seeds"]), len(labels), num_classes)
         if probabilities.shape != shape:
@@ -165,8 +165,8 @@ def _read_predictions(file: Path, metrics: Mapping[str, Any], advice: str) -> Pr
     _require_below(file, "sample_indices", arrays["sample_indices"], len(labels), advice)
     return Predictions(
         seeds=arrays["seeds"],
-        probabilities={split: arrays[f"{split}_probabilities"] for split in SPLITS},
-        labels={split: arrays[f"{split}_labels"] for split in SPLITS},
+        probabilities={split: arrays[f"{split}_probabilities"] for split in SPLIT_NAMES},
+        labels={split: arrays[f"{split}_labels"] for split in SPLIT_NAMES},
         sample_images=arrays["sample_images"],
         sample_indices=arrays["sample_indices"],
     )

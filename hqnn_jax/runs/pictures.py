@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from hqnn_jax.evaluation.metrics import BOOTSTRAP, CLASS_METRICS, LABELS
+from hqnn_jax.evaluation.metrics import CLASS_METRICS, LABELS
 from hqnn_jax.reporting import formatting, plots
 from hqnn_jax.reporting.document import Picture
 from hqnn_jax.reporting.explanation_plots import explanations
 from hqnn_jax.runs.described import brief_model
 from hqnn_jax.runs.finished import FinishedRun, StoredExplanations
+from hqnn_jax.runs.stored_metrics import interval_method
 
 
 def pictures(run: FinishedRun, circuit_figure: Figure | None) -> tuple[Picture, ...]:
@@ -65,8 +66,8 @@ def _curves(run: FinishedRun) -> Iterator[Picture]:
 
 def _methods(run: FinishedRun) -> str:
     """Say how the intervals of the classes' metrics were made when the run was evaluated."""
-    methods = run.metrics["test"].get("interval_methods", {})
-    return ", ".join(f"{LABELS[name]} {methods.get(name, BOOTSTRAP)}" for name in CLASS_METRICS)
+    test = run.metrics["test"]
+    return ", ".join(f"{LABELS[name]} {interval_method(test, name)}" for name in CLASS_METRICS)
 
 
 def _of_predictions(run: FinishedRun) -> Iterator[Picture]:

@@ -8,8 +8,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from hqnn_jax.evaluation.metrics import BOOTSTRAP, CLASS_METRICS, LABELS, METRICS
-from hqnn_jax.evaluation.published import SPLITS, Published
+from hqnn_jax.data.dataset import SPLIT_NAMES
+from hqnn_jax.evaluation.metrics import CLASS_METRICS, LABELS, METRICS
+from hqnn_jax.evaluation.published import Published
 from hqnn_jax.reporting import formatting
 from hqnn_jax.reporting.document import (
     Block,
@@ -32,6 +33,7 @@ from hqnn_jax.runs.beside_published import published_section
 from hqnn_jax.runs.described import brief_model
 from hqnn_jax.runs.finished import FinishedRun, load_run
 from hqnn_jax.runs.pictures import cross_picture, pictures
+from hqnn_jax.runs.stored_metrics import interval_method
 
 
 def write_report(
@@ -93,21 +95,13 @@ def run_document(
     )
 
 
-def _method(figures: Mapping[str, Any], metric: str) -> str:
-    """Return how an interval was made when the run was evaluated.
-
-    Runs that were evaluated before the methods were recorded have bootstrap intervals only.
-    """
-    return str(figures.get("interval_methods", {}).get(metric, BOOTSTRAP))
-
-
 def _card(name: str, figures: Mapping[str, Any], metric: str, *, several: bool) -> Card:
     return Card(
         name,
         formatting.percent(figures[metric]),
         formatting.percent(figures["standard_deviation"][metric]) if several else "",
         formatting.interval(figures["intervals"][metric]),
-        _method(figures, metric),
+        interval_method(figures, metric),
     )
 
 
@@ -141,14 +135,16 @@ def _test_split(run: FinishedRun) -> Section:
 
 def _by_split(run: FinishedRun) -> Iterator[Block]:
     metrics = run.metrics
-    heads = (TableCell(LABELS[metric], _method(metrics["test"], metric)) for metric in METRICS)
+    heads = (
+        TableCell(LABELS[metric], interval_method(metrics["test"], metric)) for metric in METRICS
+    )
     rows: tuple[tuple[str | TableCell, ...], ...] = tuple(
         (
             split,
             formatting.count(sum(entry["support"] for entry in metrics[split]["per_class"])),
             *(_cell(metrics[split], metric) for metric in METRICS),
         )
-        for split in SPLITS
+        for split in SPLIT_NAMES
     )
     text = (
         f"All in per cent, with 95 % intervals, made as the head of the column says. "
@@ -179,7 +175,7 @@ def _about_areas(metrics: Mapping[str, Any]) -> str:
         return f"ROC-AUC: that of {names[1]}."
     told = ", ".join(
         f"{split} {metrics[split]['roc_auc_classes']} of {len(names)}"
-        for split in SPLITS
+        for split in SPLIT_NAMES
         if "roc_auc_classes" in metrics[split]
     )
     return f"ROC-AUC: mean over the classes against all others{f': {told}' if told else ''}."
@@ -187,7 +183,7 @@ def _about_areas(metrics: Mapping[str, Any]) -> str:
 
 def _by_class(run: FinishedRun) -> Section:
     test = run.metrics["test"]
-    heads = (TableCell(LABELS[metric], _method(test, metric)) for metric in CLASS_METRICS)
+    heads = (TableCell(LABELS[metric], interval_method(test, metric)) for metric in CLASS_METRICS)
     rows = tuple(
         (
             entry["class"],
@@ -215,7 +211,7 @@ def _cross_dataset(run: FinishedRun, entry: Mapping[str, Any]) -> Section:
         "All classes: the answer may be any class of the model. Mapped classes: only the mapped "
         "ones may be answered, their probabilities divided by their sum. "
         f"{'Mean ± standard deviation over seeds. ' if several else ''}Below, recall in both "
-        f"readings, with 95 % intervals ({_method(entry['open'], 'recall')})."
+        f"readings, with 95 % intervals ({interval_method(entry['open'], 'recall')})."
     )
     origin = {
         "Licence": entry["licence"],

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pydantic
 from pydantic import AfterValidator, Field
 
+from hqnn_jax.data.dataset import SPLIT_NAMES
 from hqnn_jax.errors import RunFolderError
-from hqnn_jax.evaluation.metrics import CLASS_METRICS, METRICS
-from hqnn_jax.evaluation.published import SPLITS
+from hqnn_jax.evaluation.metrics import BOOTSTRAP, CLASS_METRICS, METRICS
 from hqnn_jax.files import read_json
 from hqnn_jax.runs.folder import RunFolder
 
@@ -174,7 +174,7 @@ class _Metrics(_Stored):
     def _disagreement(self) -> str | None:
         names = self.dataset.class_names
         several = len(self.seeds) > 1
-        for split in SPLITS:
+        for split in SPLIT_NAMES:
             figures: _Split = getattr(self, split)
             if [entry.label for entry in figures.per_class] != names:
                 return f"{split}.per_class: expected the classes of the dataset"
@@ -207,6 +207,14 @@ def _cross_disagreement(other: _Cross, several: bool) -> str | None:
 
 def _has_shape(matrix: Sequence[Sequence[Any]], rows: int, columns: int) -> bool:
     return len(matrix) == rows and all(len(row) == columns for row in matrix)
+
+
+def interval_method(figures: Mapping[str, Any], metric: str) -> str:
+    """Return how an interval was made when the run was evaluated; `figures` are those of a split.
+
+    Runs that were evaluated before the methods were recorded have bootstrap intervals only.
+    """
+    return str(figures.get("interval_methods", {}).get(metric, BOOTSTRAP))
 
 
 def read_metrics(files: RunFolder) -> dict[str, Any]:
