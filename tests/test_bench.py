@@ -1,7 +1,6 @@
 """The benchmark: what it times agrees, and what cannot be timed is named with the reason."""
 
 import json
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +8,6 @@ import numpy as np
 import pennylane as qml
 import pytest
 
-import experiment
 from hqnn_jax.benchmarks import peers
 from hqnn_jax.benchmarks.contenders import PEERS
 from hqnn_jax.benchmarks.machine import floor, short_name, work
@@ -21,6 +19,7 @@ from hqnn_jax.benchmarks.rows import DEFAULT_ROWS, GRID_AMPLITUDES, Row, make_ci
 from hqnn_jax.benchmarks.summary import compare, table
 from hqnn_jax.circuits import Circuit
 from hqnn_jax.errors import CircuitError, ConfigurationError
+from tests.command_line import call
 
 SIMULATORS = """
 import os
@@ -48,20 +47,15 @@ def slow(circuit):
 
 
 @pytest.fixture
-def bench(tmp_path, monkeypatch, capsys):
+def bench(tmp_path, monkeypatch):
     """Return `bench(*arguments) -> (exit code, document, standard output, standard error)`."""
     (tmp_path / "made_here.py").write_text(SIMULATORS)
     monkeypatch.syspath_prepend(tmp_path)
 
     def bench(*arguments):
         out = tmp_path / "results.json"
-        monkeypatch.setattr(sys, "argv", ["experiment", "bench", *arguments, "--out", str(out)])
-        try:
-            code = experiment.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, json.loads(out.read_text()), captured.out, captured.err
+        code, printed, err = call("bench", *arguments, "--out", out)
+        return code, json.loads(out.read_text()), printed, err
 
     return bench
 
@@ -159,10 +153,9 @@ def test_over_the_limit_and_failures_are_reported(bench, tmp_path):
         (("--peers", "cirq"), "cirq"),
     ],
 )
-def test_wrong_options_are_refused_before_anything_runs(arguments, text, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["experiment", "bench", *arguments])
-    assert experiment.main() == 2
-    error = capsys.readouterr().err
+def test_wrong_options_are_refused_before_anything_runs(arguments, text):
+    code, _, error = call("bench", *arguments)
+    assert code == 2
     assert error.startswith("error: ")
     assert text in error
 

@@ -1,12 +1,11 @@
 """The accuracies the README states, measured again on real data; minutes each, hence slow."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 
-import experiment
+from tests.command_line import call
 from tests.test_config import CONFIGS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -20,10 +19,8 @@ def test_accuracy(tmp_path, monkeypatch, shared_data):
     def test_accuracy(name: str, *overrides: str) -> float:
         out = tmp_path / name
         arguments = ["run", CONFIGS / f"{name}.yaml", *overrides, "--out", out]
-        monkeypatch.setattr(sys, "argv", ["experiment", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            experiment.main()
-        assert not stop.value.code
+        code, _, err = call(*arguments)
+        assert code == 0, err
         return json.loads((out / "metrics.json").read_text())["test"]["accuracy"]
 
     return test_accuracy
@@ -75,10 +72,8 @@ def test_equilibrium_propagation_comes_close_to_backpropagation(monkeypatch, tmp
     monkeypatch.setenv("HQNN_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("HQNN_DATA_DIR", str(shared_data))
     out = tmp_path / "aml2026"
-    monkeypatch.setattr(sys, "argv", ["experiment", "paper", "aml2026", "--out", str(out)])
-    with pytest.raises(SystemExit) as stop:
-        experiment.main()
-    assert not stop.value.code
+    code, _, err = call("paper", "aml2026", "--out", out)
+    assert code == 0, err
     cells = json.loads((out / "results.json").read_text())["cells"]
     accuracy = {cell["arm"]: np.mean(cell["accuracies"]) for cell in cells if cell["size"] == 250}
     assert accuracy["equilibrium_propagation"] > accuracy["dense"] - 0.03

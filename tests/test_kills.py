@@ -1,27 +1,23 @@
 """Killed at any write, a command goes on to the same result when it is given again."""
 
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import experiment
+from tests.command_line import call
 from tests.kills import KilledError, Killer
+from tests.small_runs import small_run
 
-TINY = """
-dataset:
-  name: synthetic_cells
-  resolution: 28
-  synthetic: {train_images: 32, validation_images: 16, test_images: 16}
-model:
-  backbone: {name: five_layer_cnn, image_size: 16}
-  processor: {widths: [4]}
-  circuit: {name: radhi2025, num_qubits: 2, num_layers: 1}
+TINY = small_run(
+    (32, 16, 16),
+    """
 training: {epochs: 2, batch_size: 16}
 evaluation: {bootstrap_samples: 100, explained_images: 2}
-"""
+""",
+    processor="{widths: [4]}",
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,27 +26,18 @@ def killer():
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
-    """Return `command(*arguments) -> (exit code, standard error)`."""
+def command(monkeypatch, tmp_path):
+    """Return `command(*arguments) -> (exit code, standard output, standard error)`."""
     monkeypatch.setenv("HQNN_CACHE_DIR", str(tmp_path / "cache"))
     (tmp_path / "tiny.yaml").write_text(TINY)
-
-    def command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["experiment", *map(str, arguments)])
-        try:
-            code = experiment.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        return code, capsys.readouterr().err
-
-    return command
+    return call
 
 
 @pytest.fixture
 def whole(command, killer, tmp_path):
     """A run that was never stopped, and the number of changes it makes."""
     with killer.killing(tmp_path / "whole", 0):
-        code, err = command("run", tmp_path / "tiny.yaml", "--out", tmp_path / "whole")
+        code, _, err = command("run", tmp_path / "tiny.yaml", "--out", tmp_path / "whole")
     assert code == 0, err
     return tmp_path / "whole", killer.count
 
@@ -84,9 +71,9 @@ def test_a_run_killed_at_any_write_goes_on(command, killer, whole, tmp_path, eve
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
         with killer.killing(tmp_path / "run", at), pytest.raises(KilledError):
             command(*arguments)
-        code, err = command(*arguments)
+        code, _, err = command(*arguments)
         if code != 0 and "--resume" in err:
-            code, err = command(*arguments, "--resume")
+            code, _, err = command(*arguments, "--resume")
         assert code == 0 or (at == count and "holds a finished run" in err), (at, err)
         check_same(tmp_path / "run", expected)
 
@@ -105,6 +92,6 @@ def test_an_evaluation_killed_at_any_write_goes_on(command, killer, whole, tmp_p
             command("evaluate", folder)
         # What is there in between can be seen.
         assert command("report", folder)[0] == 0
-        code, err = command("evaluate", folder)
+        code, _, err = command("evaluate", folder)
         assert code == 0, (at, err)
         check_same(folder, expected)

@@ -1,11 +1,15 @@
-"""Results of a study that does not exist, and their report."""
+"""A small study; results of one that does not exist, and their report."""
 
 from html.parser import HTMLParser
 
 import pytest
 
+from hqnn_jax.ablation.file import load_ablation
+from hqnn_jax.ablation.plan import Plan
 from hqnn_jax.ablation.report import write_reports
+from hqnn_jax.ablation.work import Worker
 from tests.ablation import results_factory as factory
+from tests.ablation.studies import BASE
 
 
 class Page(HTMLParser):
@@ -37,6 +41,38 @@ class Page(HTMLParser):
 
     def row(self, *cells):
         return next(row for row in self.rows if row[: len(cells)] == list(cells))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("HQNN_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "ablation_cache"))
+    monkeypatch.delenv("HQNN_DATA_DIR", raising=False)
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(BASE)
+    return path
+
+
+@pytest.fixture
+def plan(file):
+    return lambda *arguments: Plan.of("tiny", load_ablation(file, arguments))
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The names of all work performed in this process."""
+    performed = []
+    perform = Worker.perform
+
+    def counting(self, work):
+        performed.append(str(work))
+        return perform(self, work)
+
+    monkeypatch.setattr(Worker, "perform", counting)
+    return performed
 
 
 @pytest.fixture(scope="module")

@@ -5,32 +5,17 @@ import json
 import pytest
 
 from hqnn_jax.ablation import run
-from hqnn_jax.ablation.cells import Cell, CellStore, chunks_of
+from hqnn_jax.ablation.cells import CellStore, chunks_of
 from hqnn_jax.ablation.file import load_ablation
 from hqnn_jax.ablation.plan import Plan
 from hqnn_jax.ablation.report import describe
 from hqnn_jax.ablation.run import run_ablation
 from hqnn_jax.ablation.work import Finished, Worker
 from hqnn_jax.files import write_json
-from hqnn_jax.progress import Progress
+from tests.ablation.studies import QUIET, probabilities, small_study
 from tests.kills import Killer, leftovers
 
-QUIET = Progress(terminal=False)
-TINY = """
-dataset:
-  name: synthetic_cells
-  resolution: 16
-  synthetic: {train_images: 32, validation_images: 16, test_images: 24}
-model:
-  backbone: {name: five_layer_cnn, image_size: 16, frozen: true}
-  processor: {widths: []}
-  circuit: {name: radhi2025, num_qubits: 2, num_layers: 1}
-  feature_scaling: standardised_tanh
-training: {epochs: 1, batch_size: 16}
-seeds: 2
-ablation:
-  axes: {middle: [quantum, none]}
-"""
+TINY = small_study((32, 16, 24), epochs=1, layers=1)
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +45,6 @@ def short_report(results, folder):
     """Files in the place of tables and figures."""
     for name in ("study.json", "report.html"):
         write_json(folder / name, describe(results))
-
-
-def probabilities(out):
-    return {path.name: Cell.read(path).probabilities.tobytes() for path in out.glob("cells/*.npz")}
 
 
 @pytest.fixture

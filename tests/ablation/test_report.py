@@ -160,14 +160,12 @@ def test_arms_tested_on_other_images_keep_their_own_true_classes():
     assert arrays["matched.predicted"].max() == 200
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
-def test_a_study_can_be_recomputed_from_its_predictions(tmp_path, metric):
-    """Accuracy, tests, Holm's correction, power and verdicts, from the two files alone."""
+def _worse_and_worse(metric):
+    """Four arms of nine seeds, whose summaries are of a metric that their predictions have."""
     rng = np.random.default_rng(11)
     labels = rng.integers(0, 3, 200)
-    names = [f"arm {number}" for number in range(4)]
     arms = []
-    for number, name in enumerate(names):
+    for number in range(4):
         wrong = rng.random((9, 200)) < 0.1 + 0.04 * number
         predicted = np.where(wrong, rng.integers(0, 3, (9, 200)), labels)
         values = {
@@ -175,13 +173,20 @@ def test_a_study_can_be_recomputed_from_its_predictions(tmp_path, metric):
             "macro_f1": [f1_score(labels, row, average="macro") for row in predicted],
             "roc_auc": rng.random(9).tolist(),
         }
-        arm = factory.make_arm(rng, name, mean=0.8, seeds=9)
+        arm = factory.make_arm(rng, f"arm {number}", mean=0.8, seeds=9)
         summary = summarise(np.array(values[metric]))
         arms.append(
             dataclasses.replace(
                 arm, test=values, predicted=predicted, labels=labels, summary=summary
             )
         )
+    return arms
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
+def test_a_study_can_be_recomputed_from_its_predictions(tmp_path, metric):
+    """Accuracy, tests, Holm's correction, power and verdicts, from the two files alone."""
+    arms = _worse_and_worse(metric)
     made = factory.make_results(arms)
     comparisons = compare_arms(arms, made.reference, metric=metric, level=0.95)
     sentences = verdicts(arms, made.reference, comparisons, metric=metric, level=0.95)

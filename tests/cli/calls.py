@@ -6,26 +6,24 @@ from pathlib import Path
 import numpy as np
 
 import experiment
+from tests.small_runs import small_run
 
 ROOT = Path(experiment.__file__).parent
 
-
-SMALL = """
-dataset:
-  name: synthetic_cells
-  resolution: 28
-  synthetic: {train_images: 96, validation_images: 24, test_images: 40}
-model:
-  backbone: {name: five_layer_cnn, image_size: 16}
-  processor: {widths: [8], dropout: 0.2}
-  circuit: {name: radhi2025, num_qubits: 4, num_layers: 2}
+SMALL = small_run(
+    (96, 24, 40),
+    """
 training:
   epochs: 3
   batch_size: 16
   average_decay: 0.9
   augmentation: {horizontal_flip: true, rotation_degrees: 20.0, brightness: 0.1}
 evaluation: {bootstrap_samples: 100, explained_images: 0}
-"""
+""",
+    processor="{widths: [8], dropout: 0.2}",
+    qubits=4,
+    layers=2,
+)
 
 
 PYTHON = (sys.executable, "-m", "experiment")

@@ -2,12 +2,11 @@
 
 import os
 import subprocess
-import sys
 
 import pytest
 
-import experiment
 from tests.cli.calls import PYTHON, ROOT, SMALL
+from tests.command_line import call
 
 
 @pytest.fixture(autouse=True)
@@ -24,19 +23,9 @@ def small(tmp_path):
 
 
 @pytest.fixture
-def command(monkeypatch, capsys):
+def command():
     """Return `command(*arguments) -> (exit code, standard output, standard error)`."""
-
-    def command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["experiment", *map(str, arguments)])
-        try:
-            code = experiment.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return command
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """A trained model on another dataset: class maps, metrics, the command line and bad input."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from hqnn_jax.evaluation.cross_dataset import (
     without_repetition,
 )
 from hqnn_jax.runs.finished import load_run
+from tests.command_line import call
 
 OURS = ("basophil", "eosinophil", "lymphocyte", "monocyte")
 THEIRS = ("BAND", "EOSINOPHIL", "MONOCYTE", "SEGMENTED", "SMUDGE")
@@ -242,23 +242,13 @@ class_map: {eosinophil: eosinophil, neutrophil: monocyte}
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
+def command(tmp_path, monkeypatch):
     """Return `command(*arguments) -> (exit code, standard output, standard error)`."""
     monkeypatch.setenv("HQNN_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.delenv("HQNN_DATA_DIR", raising=False)
     (tmp_path / "run.yaml").write_text(RUN)
     (tmp_path / "other.yaml").write_text(OTHER)
-
-    def command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["experiment", *map(str, arguments)])
-        try:
-            code = experiment.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return command
+    return call
 
 
 def arrays(path):

@@ -1,33 +1,22 @@
 """Every paper's small variant, as a user runs it, and what happens when something is missing."""
 
 import json
-import sys
 
 import pytest
 
-import experiment
 from hqnn_jax.config import PAPER_NAMES
 from hqnn_jax.errors import DataError
 from hqnn_jax.experiments import paper as papers
 from hqnn_jax.progress import Progress
+from tests.command_line import call
 from tests.kills import held_elsewhere
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
+def command(tmp_path, monkeypatch):
     monkeypatch.setenv("HQNN_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.delenv("HQNN_DATA_DIR", raising=False)
-
-    def command(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["experiment", *map(str, arguments)])
-        try:
-            code = experiment.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return command
+    return call
 
 
 # The slow ones go through the same code as those that stay.

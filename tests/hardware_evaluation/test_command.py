@@ -10,7 +10,7 @@ from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 
 from hqnn_jax.hardware import backends, execution
 from hqnn_jax.runs.finished import load_run
-from tests.hardware_evaluation.conftest import call
+from tests.command_line import call
 
 FEW = ("images.count=12", "shots=256", "compilation.tries=2", "interval_samples=100")
 TOKEN = "not-a-real-token-41c"

@@ -10,124 +10,20 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
-from hqnn_jax.config.hardware import HardwareConfig
 from hqnn_jax.errors import RunFolderError
-from hqnn_jax.hardware_evaluation import figures
 from hqnn_jax.hardware_evaluation.report import hardware_document, write_hardware_report
-from hqnn_jax.hardware_evaluation.results import (
-    EvaluatedArm,
-    HardwareResults,
-    ModelResult,
-    paired_interval,
-)
+from hqnn_jax.hardware_evaluation.results import ModelResult
 from hqnn_jax.reporting.document import Picture, Table, Text
 from tests.ablation.conftest import Page
-
-IMAGES = 40
-NAMES = ("basophil", "monocyte", "platelet")
-HOSTILE = r"<b>a_b & $x^2$</b>"
-COMPILED = {
-    "backend": "fake_five",
-    "circuit": "radhi2025",
-    "num_qubits": 3,
-    "depth": 39,
-    "two_qubit_depth": 4,
-    "num_two_qubit_gates": 1010,
-    "num_swaps": 2,
-    "gates": {"rz": 94, "sx": 53, "ecr": 10},
-    "initial_layout": [7, 5, 6],
-    "final_layout": [7, 6, 5],
-    "expected_fidelity": 0.81234,
-    "seed": 17,
-}
-PLAN = {
-    **COMPILED, "samples": 40, "bases": 2, "circuits": 80, "shots": 4096, "total_shots": 327680,
-    "jobs": 3, "mitigation": "none", "qpu_seconds": 75.0,
-}  # fmt: skip
-CALIBRATION = {
-    "backend": "fake_five",
-    "device": "fake_five",
-    "date": "2025-02-26T14:43:10-05:00",
-    "qubits": [
-        {"qubit": 5, "t1": 123.4e-6, "t2": 56.7e-6, "readout_error": 0.0211,
-         "gate_errors": {"id": 3e-4, "rz": 0.0, "sx": 2.5e-4}},
-        {"qubit": 6, "t1": None, "t2": None, "readout_error": None, "gate_errors": {}},
-    ],
-    "pairs": [
-        {"qubits": [5, 6], "gate": "ecr", "error": 0.00745, "duration": 5.33e-7},
-        {"qubits": [6, 5], "gate": "ecr", "error": 0.00745, "duration": 5.33e-7},
-        {"qubits": [6, 7], "gate": "ecr", "error": None, "duration": None},
-        {"qubits": [6, 7], "gate": "cz", "error": 0.5, "duration": None},
-    ],
-}  # fmt: skip
-NO_DEVICE = {"backend": "aer", "date": None, "qubits": [], "pairs": []}
-
-
-def labels_of(images, classes):
-    return np.arange(images) % classes
-
-
-def predicting(classes_of_images, classes):
-    """Probabilities whose highest is that of the given class."""
-    return np.eye(classes)[classes_of_images] * 0.7 + 0.3 / classes
-
-
-def wrong(labels, count, classes):
-    """Labels of which the first few are replaced by the next class."""
-    return np.where(np.arange(len(labels)) < count, (labels + 1) % classes, labels)
-
-
-def arm(kind, label, errors, *, classes=3, images=IMAGES, values=None, spread=0.0, **more):
-    predicted = wrong(labels_of(images, classes), errors, classes)
-    se = None if values is None else np.full_like(values, spread)
-    return EvaluatedArm(kind, label, predicting(predicted, classes), values, se, **more)
-
-
-def results(models, *, backend="fake_five", images=IMAGES, names=NAMES, **changes):
-    fields = {
-        "backend": backend,
-        "models": tuple(models),
-        "labels": labels_of(images, len(names)),
-        "positions": np.arange(images),
-        "class_names": tuple(names),
-        "dataset": {"name": "cells", "split": "test", "synthetic": False, "images": 3421},
-        "calibration": CALIBRATION,
-        "settings": HardwareConfig(interval_samples=200).model_dump(mode="json"),
-        "environment": {"python": "3.11.9", "versions": {"qiskit": "2.6.1"}},
-    }
-    return HardwareResults(**(fields | changes))
-
-
-def five_arms():
-    """A circuit in five arms; three images wrong exactly, one more on the backend."""
-    exact = np.random.default_rng(0).uniform(-1, 1, (IMAGES, 3))
-    on = {"shots": 4096, "seconds": 83.0}
-    return (
-        arm("exact", "exact", 3, values=exact),
-        arm("shots", "shots", 3, values=exact + 0.01, spread=0.011, details={"shots": 4096}),
-        arm("noise_model", "noise model", 4, values=0.8 * exact),
-        arm("backend", "backend", 9, values=0.75 * exact - 0.125, spread=0.02,
-            details={**on, "job_ids": ["job-1", "job-2"]}),
-        arm("mitigated", "readout+dynamical_decoupling", 3, values=0.95 * exact, spread=0.03,
-            raw_values=0.5 * exact, details={**on, "job_ids": ["job-3"]}),
-    )  # fmt: skip
-
-
-OUTPUTS = ("Z0", "X0Z2", "Y1")
-
-
-def circuit_model(name="hybrid", **details):
-    known = {"compiled": COMPILED, "plan": PLAN, "difference_from_run": 3e-7}
-    return ModelResult(name, "6-qubit circuit", five_arms(), OUTPUTS, {**known, **details})
-
-
-def classical():
-    return ModelResult("matched", "a classical layer", (arm("stored", "as trained", 8),))
-
-
-@pytest.fixture(scope="module")
-def two_models():
-    return results([circuit_model(), classical()])
+from tests.hardware_evaluation.results_factory import (
+    HOSTILE,
+    IMAGES,
+    NO_DEVICE,
+    OUTPUTS,
+    arm,
+    classical,
+    results,
+)
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +105,7 @@ def test_errors_of_outputs_shots_and_time(page, two_models):
     assert page.row("backend, unmitigated", *bias)
     raw = [f"{v:.4f}" for v in 0.5 * _rms(exact)]
     assert page.row("readout + dynamical decoupling", *raw)
+    assert "backend, unmitigated 0.750" in page.text  # the slope
 
 
 def _rms(values):
@@ -364,88 +261,9 @@ def test_fine_tuned_weights_are_compared_with_those_before_on_the_backend():
     assert isinstance(picture, Picture)
 
 
-# --- figures -------------------------------------------------------------------------------------
-
-
-def test_accuracy_by_arm_is_labelled_directly(two_models):
-    figure = figures.accuracy_by_arm(two_models, two_models.record())
-    (axes,) = figure.axes
-    labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert labels[1] == "exact"
-    assert labels[5:] == ["readout + dynamical decoupling", "", "stored predictions"]
-    texts = [text.get_text() for text in axes.texts]
-    assert "hybrid" in texts
-    assert any(text.startswith("77.5 (") for text in texts)
-
-
-def test_the_fitted_line_is_the_damping():
-    exact = np.random.default_rng(3).uniform(-1, 1, (20, 2))
-    line = figures.fitted_line(0.75 * exact - 0.125, exact)
-    assert line == pytest.approx((0.75, -0.125))
-    assert figures.fitted_line(exact, np.full_like(exact, 0.3)) is None
-
-
-def test_a_panel_for_each_arm_says_its_slope(page):
-    model = circuit_model()
-    figure = figures.measured_against_exact(model, title="t")
-    titles = [axes.get_title() for axes in figure.axes]
-    assert titles[2] == "backend, unmitigated\nslope 0.750"
-    assert len([axes for axes in figure.axes if axes.get_visible()]) == 4
-    assert "backend, unmitigated 0.750" in page.text
-    assert figures.measured_against_exact(classical(), title="t") is None
-
-
-def test_errors_of_outputs_are_drawn_where_they_are(two_models):
-    shown = two_models.record()["models"][0]
-    figure = figures.output_errors(circuit_model(), shown, title="t")
-    upper, lower = figure.axes
-    assert [label.get_text() for label in lower.get_xticklabels()] == list(OUTPUTS)
-    drawn = [line.get_ydata() for line in upper.lines]
-    expected = [output["rmse"] for output in shown["arms"][3]["outputs"]]
-    assert any(len(values) == 3 and np.allclose(values, expected) for values in drawn)
-    texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts[2:] == [
-        "backend, unmitigated", "readout + dynamical decoupling", "expected from shots alone",
-    ]  # fmt: skip
-    markers = {handle.get_marker() for handle in figure.legends[0].legend_handles[:4]}
-    assert len(markers) == 4
-
-
-def test_changed_predictions_have_the_exact_class_in_rows():
-    reference, other = arm("exact", "exact", 0), arm("backend", "backend", 1)
-    figure = figures.predicted_classes(other, reference, NAMES, title="t")
-    axes, scale = figure.axes
-    texts = {t.get_position(): t.get_text().split("\n")[0] for t in axes.texts}
-    # The first image, of class 0, goes to class 1: column 1, row 0.
-    assert texts[(1, 0)] == "1"
-    assert texts[(0, 1)] == "0"
-    assert axes.get_ylabel() == "class predicted from exact values"
-    assert axes.get_title() == "t"
-    assert "exact class" in scale.get_ylabel()
-
-
-def test_fine_tuning_curves():
-    figure = figures.fine_tuning({"a": [1.5, 1.0, 0.5], "b": [2.0]}, backend="fake_five")
-    (axes,) = figure.axes
-    assert axes.lines[0].get_xdata().tolist() == [1, 2, 3]
-    assert axes.lines[0].get_ydata().tolist() == [1.5, 1.0, 0.5]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
-    assert figure.get_suptitle() == "Fine-tuning on fake_five"
-
-
 def test_text_is_escaped(tmp_path):
     model = ModelResult(HOSTILE, "", (arm("stored", "as trained", 1),))
     path = write_hardware_report(tmp_path / "report.html", results([model]), [])
     text = path.read_text(encoding="utf-8")
     assert html.escape(HOSTILE) in text
     assert HOSTILE not in text
-
-
-def test_paired_intervals_are_newcombes():
-    # An example of Newcombe 1998, method 10.
-    np.testing.assert_allclose(paired_interval(36, 12, 2, 0), [0.0569, 0.3404], atol=5e-5)
-    low, high = paired_interval(250, 0, 2, 4)
-    assert low < -2 / 256 < 0 < high
-    assert paired_interval(100, 0, 0, 0)[1] == pytest.approx(0.037, abs=1e-3)
-    swapped = paired_interval(30, 3, 9, 8)
-    np.testing.assert_allclose(paired_interval(30, 9, 3, 8), [-swapped[1], -swapped[0]])

@@ -7,7 +7,6 @@ import pennylane as qml
 import pytest
 from flax import nnx
 
-from hqnn_jax.backbones.checkpoint_layout import ImageNormalization
 from hqnn_jax.circuits import Circuit, NoiseModel, ReadoutError, analysis, compose, radhi2025
 from hqnn_jax.circuits.noise.channels import amplitude_damping, depolarizing
 from hqnn_jax.config import (
@@ -29,9 +28,9 @@ from hqnn_jax.models.controls import (
 from hqnn_jax.models.groups import count_parameters, parameter_groups
 from hqnn_jax.models.middles import build_circuit, build_middle_circuit, noise_model
 from hqnn_jax.models.pure import Model, Variables
-from hqnn_jax.training.optimizers import make_optimizer, make_plateau, make_schedule
 from hqnn_jax.training.state import initial_state
-from hqnn_jax.training.step import Examples, Preprocessing, Task
+from hqnn_jax.training.step import Examples
+from tests.training.tasks import make_task
 
 RADHI = {"name": "radhi2025", "num_qubits": 3, "num_layers": 4}
 FEATURES = jnp.asarray(np.random.default_rng(3).normal(size=(7, 5)), jnp.float32)
@@ -105,16 +104,7 @@ def test_frozen_weights_stay_bit_for_bit_and_the_others_are_trained():
         model.apply(variables, FEATURES), quantum_model.apply(quantum, FEATURES)
     )
     options = TrainingConfig(batch_size=7, optimizer="adamw", weight_decay=0.1, average_decay=0.9)
-    labels = parameter_groups(variables.params, config.middle)
-    task = Task(
-        model=model,
-        preprocessing=Preprocessing(28, 3, ImageNormalization((0.5,), (0.5,))),
-        training=options,
-        optimizer=make_optimizer(options, labels, 3),
-        plateau=make_plateau(options),
-        schedule=make_schedule(options, 3),
-        steps_per_epoch=3,
-    )
+    task = make_task(model, variables, options, middle=config.middle, steps=3)
     state = initial_state(
         variables, task.optimizer, task.plateau, jax.random.key(1), keep_average=True
     )

@@ -1,23 +1,25 @@
 """A small task on features, so that training itself is tested without convolutions."""
 
 import dataclasses
+import sys
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hqnn_jax.backbones.checkpoint_layout import ImageNormalization
-from hqnn_jax.config import ModelConfig, TrainingConfig
+from hqnn_jax.circuits import Circuit
+from hqnn_jax.config import Config, ModelConfig, TrainingConfig
 from hqnn_jax.models.classifier import HybridClassifier
-from hqnn_jax.models.groups import parameter_groups
 from hqnn_jax.models.pure import Model, Variables
-from hqnn_jax.training.optimizers import make_optimizer, make_plateau, make_schedule
 from hqnn_jax.training.program import TrainingData
 from hqnn_jax.training.state import TrainState, initial_state
-from hqnn_jax.training.step import Examples, Preprocessing, Task
+from hqnn_jax.training.step import Examples, Task
+from tests.training.tasks import make_task
 
 NUM_FEATURES, NUM_CLASSES = 5, 3
+CIRCUIT = {"name": "strongly_entangling", "num_qubits": 3, "num_layers": 2}
 MODEL = {
     "backbone": {"name": "compact"},
     "processor": {"widths": [7], "dropout": 0.1},
@@ -55,16 +57,7 @@ def small_study():
         )
         model, variables = Model.split(module)
         steps = 70 // options.batch_size
-        labels = parameter_groups(variables.params, "quantum")
-        task = Task(
-            model=model,
-            preprocessing=Preprocessing(28, 3, ImageNormalization((0.5,), (0.5,))),
-            training=options,
-            optimizer=make_optimizer(options, labels, steps),
-            plateau=make_plateau(options),
-            schedule=make_schedule(options, steps),
-            steps_per_epoch=steps,
-        )
+        task = make_task(model, variables, options, steps=steps)
         state = initial_state(
             variables,
             task.optimizer,
@@ -81,6 +74,56 @@ def small_study():
         return SmallStudy(task, state, data)
 
     return make
+
+
+@pytest.fixture
+def setup():
+    """Return `make(insights, circuit, middle, seed, ...)` -> (config, task, variables)."""
+
+    def make(names, circuit=CIRCUIT, middle="quantum", seed=0, backbone=None, **training):
+        training = {"batch_size": 16, "label_smoothing": 0.1, "insights": names, **training}
+        config = Config(
+            model={
+                "backbone": {"name": "compact"},
+                "processor": {"widths": [7]},
+                "circuit": circuit,
+                "middle": middle,
+            },
+            training=training,
+        )
+        model, variables = Model.split(
+            HybridClassifier(
+                config.model,
+                backbone=backbone,
+                num_features=NUM_FEATURES,
+                num_classes=NUM_CLASSES,
+                key=jax.random.key(seed),
+            )
+        )
+        task = make_task(model, variables, config.training, middle=middle, steps=4, resolution=8)
+        return config, task, variables
+
+    return make
+
+
+@pytest.fixture
+def own_circuit(monkeypatch):
+    """Return `use(function, num_qubits, num_features, num_weights)` -> its configuration."""
+
+    def use(function, num_qubits, num_features, num_weights):
+        def factory(num_qubits, num_layers):
+            del num_layers
+            return Circuit.from_function(
+                function,
+                num_qubits=num_qubits,
+                num_features=num_features,
+                weights_shape=(num_weights,),
+            )
+
+        monkeypatch.setitem(sys.modules, "circuits_of_tests", SimpleNamespace(own=factory))
+        return {"name": "circuits_of_tests:own", "num_qubits": num_qubits}
+
+    return use
 
 
 def plain_leaves(tree) -> dict[str, np.ndarray]:
