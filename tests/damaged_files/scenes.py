@@ -4,7 +4,7 @@ Bytes are flipped, and files cut, emptied or replaced. The command ends with exi
 and, if not 0, with one line of error; no file is touched but those it is to write.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -207,9 +207,11 @@ def fuzz(scene: Scene, examples: int) -> None:
     check()
 
 
-def tried(examples: dict[str, int]) -> Iterator[object]:
-    """Yield scene and number of damages: those of the normal suite, and many more."""
+def tried(examples: dict[str, int]) -> list[object]:
+    """Return scene and number of damages: those of the normal suite, and many more."""
     many = (pytest.mark.slow, pytest.mark.timeout(7200))
-    for name, count in examples.items():
-        yield pytest.param(name, count, id=name)
-        yield pytest.param(name, 40 * count, id=f"{name}-many", marks=many)
+    quick = [pytest.param(name, count, id=name) for name, count in examples.items()]
+    return quick + [
+        pytest.param(name, 40 * count, id=f"{name}-many", marks=many)
+        for name, count in examples.items()
+    ]
