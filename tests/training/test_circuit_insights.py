@@ -10,7 +10,7 @@ from hqnn_jax.circuits import analysis
 from hqnn_jax.errors import ConfigurationError
 from hqnn_jax.models.middles import build_circuit
 from hqnn_jax.training.insights import Insights
-from tests.training.conftest import examples
+from tests.training.conftest import CIRCUIT, examples
 from tests.training.insights import ALL, CLASS_WEIGHTS, KEY, ROWS, measure
 
 
