@@ -121,7 +121,7 @@ def cross(finished, place) -> Scene:
 def backend_settings(finished, place) -> Scene:
     path = place / "settings" / "hardware.yaml"
     command = ("hardware", finished, "--config", path, "--dry-run")
-    return configuration(path, HARDWARE, *command, begins=(hardware, "_evaluation"))
+    return configuration(path, HARDWARE, *command, begins=(hardware, "load_models"))
 
 
 @pytest.mark.parametrize(
