@@ -94,6 +94,13 @@ def test_the_plan_has_no_room_that_is_not_there():
     assert {room for room in FLOOR if room not in MODULES} == set()
 
 
+def test_every_file_the_plan_names_is_there():
+    named = re.findall(r"`([a-z0-9_/]+(?:/|\.py))`", PLAN)
+    assert len(named) > 40
+    below = [ROOT, ROOT / "hqnn_jax", *(ROOT / "hqnn_jax").iterdir()]
+    assert [name for name in named if not any((folder / name).exists() for folder in below)] == []
+
+
 @pytest.mark.parametrize("path", python_files("hqnn_jax", "tests", *INSIDE), ids=name_of)
 def test_no_file_is_long_and_no_function_needs_scrolling(path):
     text = path.read_text()

@@ -142,10 +142,10 @@ def _unprinted(more: str) -> OSError | None:
 
 def print_error(message: str) -> None:
     """Print an error as one line on standard error."""
-    print(f"error: {one_line(message)}", file=sys.stderr)
+    print(f"error: {_escaped(message)}", file=sys.stderr)
 
 
-def one_line(text: str) -> str:
+def _escaped(text: str) -> str:
     """Return text with every line break and whatever else cannot be shown written as escapes."""
     return "".join(
         letter

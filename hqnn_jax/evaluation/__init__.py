@@ -1,1 +1,1 @@
-"""What a trained model is worth: metrics with intervals, figures, and the report."""
+"""What a trained model is worth: metrics with intervals, comparisons, explanations."""

@@ -90,7 +90,7 @@ class HardwareResults:
         dataset: `name`, `split`, `synthetic`, `images` in the split.
         calibration: see `backends.calibration`.
         settings: the `HardwareConfig`, ready for JSON.
-        environment: versions, see `run_folder.describe_environment`.
+        environment: versions, see `runs.folder.describe_environment`.
     """
 
     backend: str
