@@ -24,6 +24,22 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ.update(_CACHE | {"JAX_COMPILATION_CACHE_DIR": _made[0]})
 
 
+# Compiling was most of the suite's time, and a third of that LLVM's last optimisations; programs of
+# a few images run for milliseconds without them. Not level 0: its training programs hold NaN, and
+# differ from run to run. `XLA_FLAGS=--xla_backend_optimization_level=3 python -m pytest` has all.
+_LEVEL = "--xla_backend_optimization_level"
+_FLAGS = os.environ.get("XLA_FLAGS", "")
+if _LEVEL not in _FLAGS:
+    os.environ["XLA_FLAGS"] = f"{_FLAGS} {_LEVEL}=1".strip()
+
+
+@pytest.fixture(scope="session")
+def as_users() -> dict[str, str]:
+    """The environment of a process whose programs are optimised as a user's are."""
+    flags = os.environ["XLA_FLAGS"].replace(f"{_LEVEL}=1", "").strip()
+    return {**os.environ, "XLA_FLAGS": flags}
+
+
 def pytest_unconfigure() -> None:
     """Remove it, in the process that made it."""
     for folder in _made:
