@@ -1,5 +1,7 @@
 """Fixtures shared by the whole suite."""
 
+import gc
+import importlib
 import os
 import shutil
 import tempfile
@@ -38,6 +40,38 @@ def as_users() -> dict[str, str]:
     """The environment of a process whose programs are optimised as a user's are."""
     flags = os.environ["XLA_FLAGS"].replace(f"{_LEVEL}=1", "").strip()
     return {**os.environ, "XLA_FLAGS": flags}
+
+
+# Under jaxtyping's import hook, whatever the project imports is compiled anew from its text instead
+# of read from Python's own cache: ten seconds for the libraries, in every worker.
+for _library in (
+    "flax.nnx",
+    "matplotlib.pyplot",
+    "optax",
+    "orbax.checkpoint",
+    "pandas",
+    "pennylane",
+    "scipy.stats",
+    "sklearn.linear_model",
+    "sklearn.metrics",
+    "sklearn.model_selection",
+    "skimage.feature",
+    "skimage.measure",
+    "tensorflow_datasets",
+):
+    importlib.import_module(_library)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Spare the garbage collector what JAX keeps of the files before.
+
+    Traced programs are millions of objects that stay; every full collection visited all of them,
+    up to half of a file's time towards the end of the session.
+    """
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_unconfigure() -> None:

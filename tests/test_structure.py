@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PLAN = (ROOT / "docs" / "structure.md").read_text()
-INSIDE = {"experiments", "benchmarks"}
+INSIDE = ("experiments", "benchmarks")
 """Folders at the top of the repository that are installed inside `hqnn_jax`."""
 MAX_LINES = 400
 MAX_FUNCTION_LINES = 50

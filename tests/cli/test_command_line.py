@@ -8,7 +8,7 @@ from typing import Annotated
 import pytest
 import typer
 
-from hqnn_jax.cli.command_line import Command, Commands, one_line, run_command_line
+from hqnn_jax.cli.command_line import Command, Commands, print_error, run_command_line
 from hqnn_jax.errors import ConfigurationError, HqnnError
 
 
@@ -125,6 +125,13 @@ def test_whatever_is_printed_can_be_printed(end, monkeypatch, encoding):
     assert rb"\udcff" in stream.buffer.getvalue()
 
 
-def test_one_line_keeps_what_can_be_read():
-    assert one_line("Zürich – 😀 'a  b'") == "Zürich – 😀 'a  b'"
-    assert one_line("a\r\nb\u2028\x85\x00") == r"a\r\nb\u2028\x85\x00"
+@pytest.mark.parametrize(
+    ("message", "printed"),
+    [
+        ("Zürich – 😀 'a  b'", "Zürich – 😀 'a  b'"),
+        ("a\r\nb\u2028\x85\x00", r"a\r\nb\u2028\x85\x00"),
+    ],
+)
+def test_an_error_is_one_line_that_keeps_what_can_be_read(message, printed, capsys):
+    print_error(message)
+    assert capsys.readouterr().err == f"error: {printed}\n"
