@@ -14,7 +14,7 @@ from tests.cli.calls import ROOT
 
 pytestmark = pytest.mark.slow
 
-PARTS = ("setup.py", "pyproject.toml", "README.md", "experiment.py")
+PARTS = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "experiment.py")
 FOLDERS = ("hqnn_jax", "experiments", "benchmarks", "configs")
 
 
@@ -60,6 +60,16 @@ def test_no_names_but_these_are_installed(wheel):
     assert templates
     assert templates <= set(names)
     assert CONFIGS == ROOT / "configs"
+
+
+def test_the_licence_and_the_mark_of_types_are_installed(wheel):
+    with zipfile.ZipFile(wheel) as file:
+        names = set(file.namelist())
+        (licence,) = (name for name in names if name.endswith(".dist-info/licenses/LICENSE"))
+        assert file.read(licence) == (ROOT / "LICENSE").read_bytes()
+        (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        assert "License-Expression: Apache-2.0" in file.read(metadata).decode()
+    assert "hqnn_jax/py.typed" in names
 
 
 def _templates():
