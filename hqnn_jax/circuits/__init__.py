@@ -29,6 +29,7 @@ from hqnn_jax.circuits.noise.channels import (
     thermal_relaxation,
 )
 from hqnn_jax.circuits.noise.model import NoiseModel, ReadoutError
+from hqnn_jax.circuits.specs import CircuitSpecs
 
 __all__ = [
     "ANSATZE",
@@ -40,6 +41,7 @@ __all__ = [
     "AngleFunction",
     "Channel",
     "Circuit",
+    "CircuitSpecs",
     "Gate",
     "Inputs",
     "NoiseModel",

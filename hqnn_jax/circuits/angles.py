@@ -149,7 +149,7 @@ def angle_function(
     """
     jaxpr = trace(jnp.float32)
     positions = _input_positions(jaxpr)
-    dependence = _dependence(jaxpr)
+    depends = dependence(jaxpr)
     num_weights = int(np.prod(weights_shape))
     pools = _Pools(num_features, num_weights, tuple(constants.values()))
     traced = [angle for angle in range(num_angles) if angle not in constants]
@@ -162,8 +162,8 @@ def angle_function(
             pools.add_constant(list(constants).index(angle))
         else:
             output = output_of[angle]
-            inputs.append(dependence[output])
-            pools.add_traced(output, dependence[output], positions[output])
+            inputs.append(depends[output])
+            pools.add_traced(output, depends[output], positions[output])
     return AngleFunction(
         num_features=num_features,
         weights_shape=weights_shape,
@@ -249,8 +249,11 @@ def _input_positions(closed: ClosedJaxpr) -> list[int | None]:
     return [None if position is None else int(position) for position in found]
 
 
-def _dependence(closed: ClosedJaxpr) -> list[Inputs]:
-    """For each output, the inputs it depends on; an equation's outputs depend on all it reads."""
+def dependence(closed: ClosedJaxpr) -> list[Inputs]:
+    """Return what each output of a jaxpr of (features, weights) depends on.
+
+    An equation's outputs are taken to depend on all it reads.
+    """
     jaxpr = closed.jaxpr
     known: dict[object, Inputs] = dict(
         zip(jaxpr.invars, (Inputs.FEATURES, Inputs.WEIGHTS), strict=True)

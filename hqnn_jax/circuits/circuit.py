@@ -1,19 +1,24 @@
 """A circuit as its users see it: made from a function, evaluated, sampled, exported, drawn."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, overload
 
 import jax
-import numpy as np
+import jax.numpy as jnp
+import pennylane as qml
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 from matplotlib.figure import Figure
 
 from hqnn_jax.circuits import engines
-from hqnn_jax.circuits.capture.quantum_function import QuantumFunction, capture, queue
+from hqnn_jax.circuits.capture.quantum_function import QuantumFunction, capture
 from hqnn_jax.circuits.checks import check_count, check_shape
 from hqnn_jax.circuits.definition import Definition
+from hqnn_jax.circuits.drawing.diagram import draw_figure, draw_text
 from hqnn_jax.circuits.sampling.shots import sampler
+from hqnn_jax.circuits.specs import CircuitSpecs, specs_of
+from hqnn_jax.errors import CircuitError
 
 if TYPE_CHECKING:
     import qiskit
@@ -79,15 +84,16 @@ class Circuit(Definition):
 
     def to_jax(
         self, engine: str = "auto", *, mesh: jax.sharding.Mesh | None = None
-    ) -> Callable[[ArrayLike, ArrayLike], Float[Array, "batch outputs"]]:
-        """Return the circuit as a compiled pure function of a batch.
+    ) -> Callable[[ArrayLike, ArrayLike], Float[Array, "*batch outputs"]]:
+        """Return the circuit as a compiled pure function of a batch, or of one sample.
 
         The function is `f(weights[weights_shape], features[batch, num_features]) ->
-        [batch, num_outputs]`, to be used under `jit`, `vmap` and any order of `grad`. With
-        `noise`, the outputs are the exact ones of the noisy circuit (density matrix). Its
-        arithmetic and output have the promoted dtype of the inputs, float32 at least: bfloat16
-        inputs are computed in float32. Angles are in radians. It raises CircuitError for inputs
-        of the wrong shape and for complex ones. A batch may be empty.
+        [batch, num_outputs]`, to be used under `jit`, `vmap` and any order of `grad`. Of features
+        [num_features] the outputs are [num_outputs]. With `noise`, they are the exact ones of the
+        noisy circuit (density matrix). Its arithmetic and output have the promoted dtype of the
+        inputs, float32 at least: bfloat16 inputs are computed in float32. Angles are in radians. It
+        raises CircuitError for inputs of the wrong shape and for complex ones. A batch may be
+        empty.
 
         Args:
             engine: how to evaluate, one of `hqnn_jax.circuits.engines.ENGINES`; `auto` picks the
@@ -103,7 +109,6 @@ class Circuit(Definition):
         """
         evaluate = engines.build(self, engine, mesh)
 
-        @jax.jit
         def evaluate_batch(
             weights: ArrayLike, features: ArrayLike
         ) -> Float[Array, "batch outputs"]:
@@ -112,20 +117,42 @@ class Circuit(Definition):
                 return self.no_outputs(weights)
             return evaluate(weights, features)
 
-        return evaluate_batch
+        return jax.jit(self._of_one_or_many(evaluate_batch))
 
     def to_sampler(
         self, shots: int
-    ) -> Callable[[PRNGKeyArray, ArrayLike, ArrayLike], Float[Array, "batch outputs"]]:
+    ) -> Callable[[PRNGKeyArray, ArrayLike, ArrayLike], Float[Array, "*batch outputs"]]:
         """Return `f(key, weights, features[batch, num_features]) -> [batch, num_outputs]`.
 
-        Unbiased estimates from `shots` measurements of each group of commuting words; see
+        Of features [num_features] the outputs are [num_outputs]. They are unbiased estimates from
+        `shots` measurements of each group of commuting words; see
         `hqnn_jax.circuits.sampling.shots.sampler`.
 
         Raises:
             CircuitError: `shots` is not an integer or less than 1.
         """
-        return sampler(self, shots)
+        draw = sampler(self, shots)
+
+        def sample(
+            key: PRNGKeyArray, weights: ArrayLike, features: ArrayLike
+        ) -> Float[Array, "*batch outputs"]:
+            return self._of_one_or_many(partial(draw, key))(weights, features)
+
+        return sample
+
+    def _of_one_or_many(
+        self, evaluate: Callable[[ArrayLike, ArrayLike], Float[Array, "batch outputs"]]
+    ) -> Callable[[ArrayLike, ArrayLike], Float[Array, "*batch outputs"]]:
+        """Let a function of a batch take one sample, too."""
+
+        def evaluate_samples(
+            weights: ArrayLike, features: ArrayLike
+        ) -> Float[Array, "*batch outputs"]:
+            if jnp.shape(features) != (self.num_features,):
+                return evaluate(weights, features)
+            return evaluate(weights, jnp.asarray(features)[None])[0]
+
+        return evaluate_samples
 
     def to_qiskit(
         self, *, precompute: bool = False
@@ -161,18 +188,46 @@ class Circuit(Definition):
             **read_qiskit(quantum_circuit, observables, **inputs)._asdict()
         )
 
-    def draw(self) -> Figure:
-        """Draw the circuit as written, with templates expanded, as a matplotlib figure."""
-        import matplotlib.pyplot as plt
-        import pennylane as qml
+    def to_qnode(self, device: Any = None, *, interface: str = "jax", **options: Any) -> qml.QNode:
+        """Return the ideal circuit as a PennyLane QNode of `(weights, features[num_features])`.
 
-        tape = queue(
-            self.function, np.zeros(self.num_features), np.zeros(self.weights_shape), self.name
-        )
-        (expanded,), _ = qml.transforms.decompose(
-            tape, stopping_condition=lambda op: "pennylane.templates" not in type(op).__module__
-        )
-        figure, _ = qml.drawer.tape_mpl(expanded, wire_order=range(self.num_qubits))
-        # The caller owns the figure; pyplot must not keep it alive or show it.
-        plt.close(figure)
-        return figure
+        It returns what the quantum function measures, a list where that is a list.
+
+        Args:
+            device: a device of PennyLane, or the name of one, which is made with `num_qubits`
+                wires; `default.qubit` if not given.
+            interface: what inputs and outputs are arrays of; see `pennylane.QNode`.
+            options: of the QNode, for example `diff_method="parameter-shift"`.
+        """
+        if device is None or isinstance(device, str):
+            device = qml.device(device or "default.qubit", wires=self.num_qubits)
+
+        def quantum_function(weights: Any, features: Any) -> Any:
+            return self.function(features, weights)
+
+        quantum_function.__name__ = self.name
+        return qml.QNode(quantum_function, device, interface=interface, **options)
+
+    def specs(self) -> CircuitSpecs:
+        """Return depth, counts of gates, and numbers of qubits, features, weights and outputs."""
+        return specs_of(self)
+
+    @overload
+    def draw(self, style: Literal["mpl"] = "mpl") -> Figure: ...
+    @overload
+    def draw(self, style: Literal["text"]) -> str: ...
+    def draw(self, style: str = "mpl") -> Figure | str:
+        """Draw the circuit as written, with templates expanded.
+
+        Labels say what each angle is: `x[0]` is a feature, `w[1,2]` a weight.
+
+        Args:
+            style: `mpl` for a matplotlib figure, in which colours tell data and weights apart;
+                `text` for lines of text.
+
+        Raises:
+            CircuitError: there is no such style.
+        """
+        if style not in ("mpl", "text"):
+            raise CircuitError(f"draw({style!r}): expected 'mpl' or 'text'")
+        return draw_text(self) if style == "text" else draw_figure(self)

@@ -15,12 +15,13 @@ from hqnn_jax.circuits.checks import shown
 from hqnn_jax.circuits.gates import Gate, Observable
 from hqnn_jax.circuits.noise.model import NoiseModel
 from hqnn_jax.errors import CircuitError
+from hqnn_jax.text import plural
 
 # Not `typing.Self`: the tests' type checker does not take it in a method checked on its own.
 AnyDefinition = TypeVar("AnyDefinition", bound="Definition")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Definition:
     """A parameterised quantum circuit: static structure only, hashed by identity.
 
@@ -49,6 +50,14 @@ class Definition:
     angles: AngleFunction
     function: QuantumFunction
     noise: NoiseModel | None = None
+
+    def __repr__(self) -> str:
+        """Return one line: name and sizes."""
+        return (
+            f"<{type(self).__name__} {self.name!r}: {plural(self.num_qubits, 'qubit')}, "
+            f"{plural(self.num_features, 'feature')}, weights {self.weights_shape}, "
+            f"{plural(self.num_outputs, 'output')}, {'noisy' if self.is_noisy else 'ideal'}>"
+        )
 
     @property
     def num_weights(self) -> int:

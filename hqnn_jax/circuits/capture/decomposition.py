@@ -37,11 +37,20 @@ def reduce_operation(operation: Operator, circuit: str) -> Iterator[Operator]:
     if operation.name in GATE_SET or operation.name in ALIASES:
         yield operation
     elif operation.name not in _IGNORED:
-        for part in _parts(operation, f"Circuit '{circuit}'"):
+        for part in parts_of(operation, f"Circuit '{circuit}'"):
             yield from reduce_operation(part, circuit)
 
 
-def _parts(operation: Operator, circuit: str) -> list[Operator]:
+def parts_of(operation: Operator, circuit: str) -> list[Operator]:
+    """Return what an operation is decomposed into, one step.
+
+    Args:
+        operation: the operation; its parameters may be traced.
+        circuit: what messages begin with.
+
+    Raises:
+        CircuitError: as `reduce_operation`.
+    """
     where = f"{circuit}: {operation.name} on wires {operation.wires.tolist()}"
     if isinstance(operation, qml.ops.MidMeasure | qml.ops.Conditional):
         raise CircuitError(

@@ -13,8 +13,9 @@ from qiskit.passmanager import BasePassManager
 from qiskit.quantum_info import SparsePauliOp
 
 from hqnn_jax.circuits.definition import Definition
-from hqnn_jax.circuits.exchange.expressions import Inexpressible, symbolic_angles, value_at
+from hqnn_jax.circuits.exchange.expressions import symbolic_angles, value_at
 from hqnn_jax.circuits.gates import Observable
+from hqnn_jax.circuits.symbolic import Inexpressible
 from hqnn_jax.errors import CircuitError
 
 QISKIT_NAMES = {

@@ -46,7 +46,7 @@ def test_arithmetic_on_inputs_is_exact():
 def test_wrong_expressions_are_noticed(monkeypatch):
     circuit = angle_circuit([lambda x, w: 2 * x[1], lambda x, w: jnp.sin(x[0]) + w[0, 0]])
     assert to_qiskit(circuit).circuit.size() == 2
-    monkeypatch.setitem(qiskit_expressions._RULES, "sin", lambda eqn, x: x)
+    monkeypatch.setitem(qiskit_expressions._ELEMENTWISE, "sin", lambda x: x)
     with pytest.raises(CircuitError, match=r"angle of RX on wires \[0\] gets a wrong value"):
         to_qiskit(circuit)
 

@@ -255,7 +255,7 @@ def test_draw():
     figure = radhi2025().draw()
     assert isinstance(figure, Figure)
     labels = {text.get_text() for text in figure.axes[0].texts}
-    assert {"H", "RY", "5"} <= labels
+    assert {"H", "RY\n(x[3])", "RY\n(w[0,5])", "5"} <= labels
 
 
 def test_circuits_are_hashable_static_values():

@@ -1,0 +1,1 @@
+"""Circuits as pictures, in which data and weights are told apart."""
