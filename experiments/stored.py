@@ -1,8 +1,10 @@
-"""Keeping what a finished run found in `experiments/results`, where README's figures are read from.
+"""Keeping what a finished run found in `experiments/results`, where README's figures are read from,
+and the model it trained in `hqnn_jax/zoo`.
 
     python -m hqnn_jax.experiments.stored run RUN NAME          # -> results/runs/NAME
     python -m hqnn_jax.experiments.stored paper FOLDER NAME     # -> results/papers/NAME
     python -m hqnn_jax.experiments.stored hardware FOLDER NAME  # -> results/hardware/NAME
+    python -m hqnn_jax.experiments.stored model RUN NAME        # -> hqnn_jax/zoo/NAME
 
 Kept are the figures, the configuration without the place of the data, the environment and, of a
 run, every predicted class, so that others can recompute the figures; not images, weights or
@@ -22,11 +24,20 @@ from hqnn_jax.ablation.predictions import small_integers
 from hqnn_jax.errors import ConfigurationError, HqnnError, RunFolderError
 from hqnn_jax.files import read_json, write_arrays, write_atomically, write_json
 from hqnn_jax.runs.finished import FinishedRun, load_run
+from hqnn_jax.trained.folder import read_model, write_model
+from hqnn_jax.trained.layout import CARD
+from hqnn_jax.trained.sources import find_model
+from hqnn_jax.trained.zoo import ZOO
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SOURCES = {"paper": "results.json", "hardware": "hardware.json"}
 """The file with the figures, by what has written it."""
-FOLDERS = {"run": "runs", "paper": "papers", "hardware": "hardware"}
+FOLDERS = {
+    "run": RESULTS / "runs",
+    "paper": RESULTS / "papers",
+    "hardware": RESULTS / "hardware",
+    "model": ZOO,
+}
 
 
 def store_run(run: FinishedRun, folder: Path) -> None:
@@ -67,6 +78,18 @@ def store_results(source: Path, destination: Path) -> None:
     write_json(destination / "results.json", content)
 
 
+def store_model(source: Path, destination: Path) -> None:
+    """Write the model of a run; one that is there is replaced.
+
+    Raises:
+        ModelFolderError: if the run has left none, or it is damaged.
+    """
+    found = find_model(source)
+    card = (found / CARD).read_text(encoding="utf-8")
+    model = read_model(found)
+    write_model(destination, model.record, model.variables, model.validation, card)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Store what the command line names; return the exit code."""
     try:
@@ -75,9 +98,11 @@ def main(arguments: Sequence[str]) -> int:
                 f"expected {'|'.join(FOLDERS)} FOLDER NAME, got {' '.join(arguments) or 'nothing'}"
             )
         kind, folder, name = arguments[0], Path(arguments[1]), arguments[2]
-        destination = RESULTS / FOLDERS[kind] / name
+        destination = FOLDERS[kind] / name
         if kind == "run":
             store_run(load_run(folder), destination)
+        elif kind == "model":
+            store_model(folder, destination)
         else:
             store_results(folder / SOURCES[kind], destination)
     except HqnnError as error:

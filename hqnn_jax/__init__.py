@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hqnn_jax.circuits import Circuit
+    from hqnn_jax.trained.sources import load
 
 __version__ = "0.1.0"
-__all__ = ["Circuit"]
+__all__ = ["Circuit", "load"]
 
 # Imported when they are first asked for: with them comes JAX, whose import takes seconds.
-_FROM = {"Circuit": "hqnn_jax.circuits"}
+_FROM = {"Circuit": "hqnn_jax.circuits", "load": "hqnn_jax.trained.sources"}
 
 
 def __getattr__(name: str) -> Any:

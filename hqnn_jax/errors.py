@@ -54,6 +54,10 @@ class CheckpointError(HqnnError):
     """A checkpoint that is damaged or belongs to another configuration."""
 
 
+class ModelFolderError(HqnnError):
+    """A trained model that is missing, damaged or of another version."""
+
+
 class TrainingError(HqnnError):
     """Training that cannot go on (non-finite loss, for example)."""
 

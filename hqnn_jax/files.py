@@ -91,9 +91,14 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     Raises:
         As `write_atomically`.
     """
+    write_atomically(path, packed(arrays))
+
+
+def packed(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Return the content of a compressed `.npz` file; equal arrays give equal bytes."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_atomically(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def read_bytes(path: Path, error: type[HqnnError], advice: str) -> bytes:

@@ -24,15 +24,25 @@ def build_backbone(config: BackboneConfig, *, in_channels: int, key: Key[Array, 
 
     `compute_dtype: auto` is bfloat16 on GPU and TPU and float32 on CPU.
     """
-    dtype = config.compute_dtype
-    if dtype == "auto":
-        dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
     if config.pretrained is None:
-        return _new_backbone_compiled(config, in_channels, dtype, key)
-    # Shapes only: drawing values that are replaced at once would compile for 15 seconds.
-    backbone = nnx.eval_shape(lambda: _new_backbone(config, in_channels, dtype, key))
+        return _new_backbone_compiled(config, in_channels, _dtype(config), key)
+    # Drawing values that are replaced at once would compile for 15 seconds.
+    backbone = abstract_backbone(config, in_channels=in_channels)
     load_pretrained(backbone, pretrained_source(config.name, config.pretrained))
     return backbone
+
+
+def abstract_backbone(config: BackboneConfig, *, in_channels: int) -> Backbone:
+    """Return the configured backbone with shapes and dtypes in the place of values."""
+    dtype, key = _dtype(config), jax.random.key(0)
+    abstract: Backbone = nnx.eval_shape(lambda: _new_backbone(config, in_channels, dtype, key))
+    return abstract
+
+
+def _dtype(config: BackboneConfig) -> str:
+    if config.compute_dtype != "auto":
+        return config.compute_dtype
+    return "float32" if jax.default_backend() == "cpu" else "bfloat16"
 
 
 def image_normalization(config: BackboneConfig) -> ImageNormalization:

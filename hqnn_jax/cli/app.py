@@ -8,7 +8,18 @@ import typer
 
 import hqnn_jax
 from hqnn_jax import commands
-from hqnn_jax.cli import ablate, bench, evaluate, hardware, listing, paper, report, run
+from hqnn_jax.cli import (
+    ablate,
+    bench,
+    evaluate,
+    hardware,
+    listing,
+    paper,
+    predict,
+    push,
+    report,
+    run,
+)
 from hqnn_jax.cli.command_line import EXIT_CODES, Command, Commands
 
 
@@ -38,6 +49,6 @@ app = typer.Typer(
     help="Hybrid quantum-classical image classifiers: train, evaluate, report.",
     epilog=EXIT_CODES,
 )
-for module in (run, evaluate, report, paper, ablate, hardware, bench, listing):
+for module in (run, evaluate, predict, push, report, paper, ablate, hardware, bench, listing):
     text = module.HELP.replace("python -m experiment", commands.program())
     app.command(module.NAME, cls=Command, help=text)(module.command)

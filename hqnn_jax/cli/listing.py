@@ -20,18 +20,22 @@ from hqnn_jax.config import (
 from hqnn_jax.config.shipped import CONFIGS, shipped_names
 
 NAME = "list"
-HELP = "List configurations, datasets, circuits and backbones."
+HELP = "List configurations, trained models, datasets, circuits and backbones."
 
 
 def command() -> None:
     """Print all names, with a line about each configuration and circuit."""
     from hqnn_jax.circuits import CIRCUITS
+    from hqnn_jax.trained.zoo import zoo_lines
 
     program = commands.program()
     print("configs")
     for name in shipped_names():
         first = (CONFIGS / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
         print(f"  {name:32} {first.removeprefix('#').strip()}")
+    print(f"trained models ({program} predict NAME PATH…)")
+    for name, line in zoo_lines().items():
+        print(f"  {name:32} {line}")
     print(f"papers ({program} paper NAME)")
     print("  " + ", ".join(PAPER_NAMES))
     print("datasets")

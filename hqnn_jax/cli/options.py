@@ -10,6 +10,13 @@ from pydantic import BaseModel
 
 from hqnn_jax.cli.completion import config_file, key_of
 
+TrainedName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="Folder of a finished run or of a model, a name of `list`, or hf://user/name.",
+    ),
+]
 DataDir = Annotated[Path | None, typer.Option(help="Folder with datasets, if not where it was.")]
 
 

@@ -64,7 +64,8 @@ def decode_image(
     notes: list[str] = []
     try:
         with PIL.Image.open(path, formats=RASTER_FORMATS) as image:
-            converted = _to_mode(_upright_srgb(path, image, notes), file_mode, notes)
+            shown = _upright_srgb(path, image, notes)
+            pixels, converted = as_pixels(shown, file_mode=file_mode, resolution=resolution)
     except (DataError, MemoryError):
         raise
     except Exception as error:  # Pillow and tifffile: of any kind on a damaged file
@@ -73,6 +74,15 @@ def decode_image(
             f"{', '.join(RASTER_FORMATS[:-1])} or {RASTER_FORMATS[-1]} file; get it again, or "
             "remove it"
         ) from error
+    return pixels, (*notes, *converted)
+
+
+def as_pixels(
+    image: PIL.Image.Image, *, file_mode: str, resolution: int | None
+) -> tuple[UInt8[np.ndarray, "height width channels"], tuple[str, ...]]:
+    """Return an upright image of 8 bits per value as `decode_image` does; arguments as there."""
+    notes: list[str] = []
+    converted = _to_mode(image, file_mode, notes)
     if resolution is not None and converted.size != (resolution, resolution):
         converted = converted.resize((resolution, resolution), PIL.Image.Resampling.BILINEAR)
     pixels = np.asarray(converted, np.uint8)

@@ -20,10 +20,10 @@ from hqnn_jax.hardware_evaluation.trained import Samples, StoredPredictions, Tra
 from hqnn_jax.models.middles import QuantumLayer, build_middle_circuit
 from hqnn_jax.models.pure import Variables
 from hqnn_jax.progress import Progress
+from hqnn_jax.runs.chosen import choose_checkpoint
 from hqnn_jax.runs.described import brief_model
 from hqnn_jax.runs.finished import FinishedRun
 from hqnn_jax.runs.folder import RunFolder
-from hqnn_jax.runs.run import choose_checkpoint
 from hqnn_jax.runs.setup import load_setup
 from hqnn_jax.runs.stages import Stage, Stages
 from hqnn_jax.training.prediction import Predictor, dihedral_views

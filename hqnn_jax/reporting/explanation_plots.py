@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Integer, UInt8
 from matplotlib.axes import Axes
 
-from hqnn_jax.reporting.style import ReportFigure, blank, name_classes
+from hqnn_jax.reporting.style import ReportFigure, blank, name_classes, short_label
 
 _COLUMNS = 6
 _ROWS = ("image", "Grad-CAM", "integrated\ngradients")
@@ -21,7 +21,7 @@ def explanations(
     images: UInt8[np.ndarray, "images height width channels"],
     cams: Float[np.ndarray, "images map_height map_width"],
     attributions: Float[np.ndarray, "images size size"],
-    labels: Integer[np.ndarray, " images"],
+    labels: Integer[np.ndarray, " images"] | None,
     predicted: Integer[np.ndarray, " images"],
     class_names: Sequence[str],
 ) -> ReportFigure:
@@ -33,7 +33,8 @@ def explanations(
         images: 1 (grey) or 3 (RGB) channels.
         cams: Grad-CAM, not negative, at any resolution; stretched over the image.
         attributions: signed, summed over the channels.
-        labels, predicted: true class and the class that is explained.
+        labels: true class; None where it is not known.
+        predicted: the class that is explained.
         class_names: one name per class.
     """
     blocks = math.ceil(len(images) / _COLUMNS)
@@ -50,7 +51,10 @@ def explanations(
         _draw_image(picture, image)
         _draw_cam(overlay, image, cams[number])
         _draw_attributions(signed, image, attributions[number])
-        name_classes(picture, signed, class_names, int(predicted[number]), int(labels[number]))
+        if labels is None:
+            signed.set_xlabel(short_label(class_names[int(predicted[number])]), fontsize=7.5)
+        else:
+            name_classes(picture, signed, class_names, int(predicted[number]), int(labels[number]))
     for row in range(len(grid)):
         grid[row, 0].set_ylabel(_ROWS[row % len(_ROWS)], fontsize=9)
     return figure

@@ -23,6 +23,7 @@ from hqnn_jax.files import (
     write_atomically,
     write_json,
 )
+from hqnn_jax.trained.layout import MODEL_FOLDER
 
 _PACKAGES = (
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "pennylane", "numpy", "scipy",
@@ -50,6 +51,7 @@ class RunFolder:
         self.environment = path / "environment.json"
         self.splits = path / "splits.json"
         self.report = path / "report.html"
+        self.model = path / MODEL_FOLDER
 
     def checkpoints(self, seed: int) -> Path:
         """Return the folder with the checkpoints of one seed."""

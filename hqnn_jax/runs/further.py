@@ -52,7 +52,8 @@ class FurtherEvaluation:
     trained: Sequence[Trained]
 
     @functools.cached_property
-    def _frozen_backbone(self) -> tuple[Model, Variables] | None:
+    def frozen_backbone(self) -> tuple[Model, Variables] | None:
+        """The backbone that made the features; None where it is part of the models."""
         return self.setup.frozen_backbone()
 
     def explain(self, task: Task, probabilities: Float[np.ndarray, "images classes"]) -> None:
@@ -76,7 +77,7 @@ class FurtherEvaluation:
         images = test.images[chosen]
         with self.setup.progress.task("explaining predictions"):
             found = explain(
-                cut_at_maps(task.model, model.variables, self._frozen_backbone),
+                cut_at_maps(task.model, model.variables, self.frozen_backbone),
                 jax.jit(task.preprocessing)(jnp.asarray(images)),
                 jnp.asarray(predicted[chosen]),
             )
@@ -118,10 +119,10 @@ class FurtherEvaluation:
     def _inputs(self, other: OtherDataset) -> Mapping[str, Any]:
         """Return what the models take, per split: images, or features of the frozen backbone."""
         images = {name: split.images for name, split in other.dataset.splits().items()}
-        if self._frozen_backbone is None:
+        if self.frozen_backbone is None:
             return images
         features = backbone_features(
-            *self._frozen_backbone,
+            *self.frozen_backbone,
             self.setup.preprocessing,
             self.setup.config.model.backbone,
             {f"{other.dataset.name} {name}": array for name, array in images.items()},

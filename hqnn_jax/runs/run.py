@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,22 +12,23 @@ import numpy as np
 from hqnn_jax import keys
 from hqnn_jax.config import Config
 from hqnn_jax.data.dataset import SPLIT_NAMES
-from hqnn_jax.errors import CheckpointError, TrainingError
-from hqnn_jax.evaluation.cross_dataset import OtherDataset, Trained
+from hqnn_jax.errors import TrainingError
+from hqnn_jax.evaluation.cross_dataset import OtherDataset
 from hqnn_jax.evaluation.metrics import compute_metrics, mean_over_seeds
 from hqnn_jax.files import locked, write_arrays, write_json
 from hqnn_jax.progress import Progress
+from hqnn_jax.runs.chosen import Chosen, choose_checkpoint
 from hqnn_jax.runs.folder import RunFolder
 from hqnn_jax.runs.further import FurtherEvaluation, load_others
+from hqnn_jax.runs.model_folder import leave_model
 from hqnn_jax.runs.setup import Setup, describe_dataset, load_setup
-from hqnn_jax.runs.stages import Stage, Stages
+from hqnn_jax.runs.stages import Stages
 from hqnn_jax.training.checkpoints import Checkpoints
 from hqnn_jax.training.growth import circuit_size, enlarge, saved_circuit_size
 from hqnn_jax.training.history import Record, read_history, trim_history
 from hqnn_jax.training.interrupt import Interrupted, SeedInterrupted, stop_requested
 from hqnn_jax.training.loop import fit
 from hqnn_jax.training.program import LossNotFinite
-from hqnn_jax.training.state import TrainState
 
 NUM_SAMPLE_IMAGES = 24
 
@@ -118,44 +118,6 @@ def _train_seed(stages: Stages, seed: int, folder: RunFolder, stop: Callable[[],
             )  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
-class Chosen:
-    """The checkpoint of a seed that is evaluated, and the stage it was saved in."""
-
-    seed: int
-    stage: Stage
-    state: TrainState
-
-    @property
-    def size(self) -> int:
-        """The circuit's number of layers or qubits."""
-        return self.stage.setup.config.model.circuit.size
-
-    @property
-    def trained(self) -> Trained:
-        """What is evaluated."""
-        key = self.stage.setup.evaluation_key(self.seed, "test")
-        return Trained(self.seed, self.stage.evaluation_task, self.state.evaluated, key)
-
-
-def choose_checkpoint(stages: Stages, folder: RunFolder, seed: int) -> Chosen:
-    """Read the checkpoint of a seed that is evaluated.
-
-    Raises:
-        CheckpointError: where there is none, or it cannot be read.
-    """
-    setup, path = stages.setup, folder.checkpoints(seed)
-    with Checkpoints(path, setup.description(seed)) as checkpoints:
-        step = checkpoints.evaluated_step(setup.config.evaluation.checkpoint)
-        if step is None:
-            raise CheckpointError(
-                f"{path}: no checkpoint to evaluate; train the run first with --resume"
-            )
-        circuit, history = setup.config.model.circuit, read_history(folder.history, seed)
-        stage = stages.stage(saved_circuit_size(circuit, history, setup.epochs(step)))
-        return Chosen(seed, stage, checkpoints.restore(step, stage.initial_state(seed)))
-
-
 def evaluate(
     stages: Stages, folder: RunFolder, *, compile_seconds: float, others: Sequence[OtherDataset]
 ) -> None:
@@ -175,6 +137,7 @@ def evaluate(
         times = _times(setup, read_history(folder.history), compile_seconds)
         metrics = _metrics(setup, chosen, probabilities, times)
     metrics["cross_datasets"] = further.on_others(others)
+    leave_model(folder.model, chosen, probabilities, metrics, further.frozen_backbone)
     write_json(folder.metrics, metrics)
 
 
@@ -217,7 +180,7 @@ def _metrics(
     seeds: list[dict[str, Any]] = [
         {
             "seed": each.seed,
-            "best_epoch": int(each.state.step) // each.stage.task.steps_per_epoch,
+            "best_epoch": each.epoch,
             **{
                 name: compute_metrics(
                     probabilities[name][index],

@@ -109,7 +109,7 @@ class Setup:
 
     def evaluation_task(self, task: Task) -> Task:
         """Return the task with the circuit as it is evaluated: `evaluation.noise` and `.shots`."""
-        options, model = self.config.evaluation, _evaluated_model(self.config)
+        options, model = self.config.evaluation, evaluated_model(self.config)
         if options.noise is None and options.shots is None:
             return task
         # Only the structure is needed: the arrays are the trained ones.
@@ -256,7 +256,7 @@ def _check(config: Config) -> None:
     """Raise where the model cannot be built, or its backbone not be taken from a run."""
     check_model(config.model)
     if config.evaluation.noise is not None:
-        check_model(_evaluated_model(config))
+        check_model(evaluated_model(config))
     backbone = config.model.backbone
     if backbone.from_run is not None:
         check_trained_backbone(backbone.from_run, backbone)
@@ -312,7 +312,7 @@ def _training_rows(config: Config, dataset: ImageDataset, seed: int) -> np.ndarr
     return training_rows(dataset.train.labels, per_class, seed, dataset.class_names)
 
 
-def _evaluated_model(config: Config) -> ModelConfig:
+def evaluated_model(config: Config) -> ModelConfig:
     """Return the model with the noise it is evaluated under."""
     model, noise = config.model, config.evaluation.noise
     if noise is None:

@@ -17,7 +17,7 @@ def test_a_run_leaves_everything_it_promises(finished):
     names = {path.name for path in run.iterdir()}
     assert names == {
         "config.yaml", "metrics.json", "history.jsonl", "predictions.npz", "environment.json",
-        "report.html", "checkpoints", "explanations.npz", "splits.json",
+        "report.html", "checkpoints", "explanations.npz", "splits.json", "model",
     }  # fmt: skip
     metrics = json.loads((run / "metrics.json").read_text())
     for split in ("train", "validation", "test"):

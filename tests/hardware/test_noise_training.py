@@ -24,8 +24,9 @@ from hqnn_jax.models.classifier import HybridClassifier
 from hqnn_jax.models.middles import build_circuit, build_middle_circuit
 from hqnn_jax.models.pure import Model
 from hqnn_jax.progress import Progress
+from hqnn_jax.runs.chosen import choose_checkpoint
 from hqnn_jax.runs.folder import RunFolder
-from hqnn_jax.runs.run import choose_checkpoint, train
+from hqnn_jax.runs.run import train
 from hqnn_jax.runs.setup import load_setup
 from hqnn_jax.runs.stages import Stages
 

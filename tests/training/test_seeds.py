@@ -10,8 +10,9 @@ import pytest
 from hqnn_jax.config import Config
 from hqnn_jax.errors import TrainingError
 from hqnn_jax.progress import Progress
+from hqnn_jax.runs.chosen import choose_checkpoint
 from hqnn_jax.runs.folder import RunFolder
-from hqnn_jax.runs.run import choose_checkpoint, train
+from hqnn_jax.runs.run import train
 from hqnn_jax.runs.setup import load_setup
 from hqnn_jax.runs.stages import Stages
 from hqnn_jax.training.history import read_history

@@ -10,6 +10,7 @@ import optax
 import pytest
 import yaml
 
+import hqnn_jax.runs.chosen
 import hqnn_jax.runs.run
 from hqnn_jax.backbones.build import build_backbone
 from hqnn_jax.config import BackboneConfig, Config
@@ -63,7 +64,7 @@ def trained(tmp_path_factory):
         config, files = Config.model_validate(CONFIG), RunFolder(folder / "run")
         hqnn_jax.runs.run.train(config, files, resume=False, progress=QUIET)
         setup = load_setup(config, QUIET)
-        state = hqnn_jax.runs.run.choose_checkpoint(Stages(setup), files, config.seed).state
+        state = hqnn_jax.runs.chosen.choose_checkpoint(Stages(setup), files, config.seed).state
     return files.path.rename(folder / "moved"), setup, state
 
 
