@@ -119,12 +119,12 @@ def _data(record: ModelRecord, config: Config, metrics: Mapping[str, Any]) -> st
 def _figures(record: ModelRecord, metrics: Mapping[str, Any], index: int) -> str:
     own, origin = metrics["seeds"][index]["test"], record.origin
     several = len(origin.seeds) > 1
-    heads = ("Test split", f"Seed {origin.seed}, 95 % interval")
+    heads: tuple[str, ...] = ("Test split", f"Seed {origin.seed}, 95 % interval")
     if several:
         heads = (*heads, f"Mean ± standard deviation of {len(origin.seeds)} seeds")
     rows = []
     for name in METRICS:
-        row = (LABELS[name], with_interval(own[name], own["intervals"][name]))
+        row: tuple[str, ...] = (LABELS[name], with_interval(own[name], own["intervals"][name]))
         if several:
             mean = metrics["test"]
             deviation = with_deviation(mean[name], mean["standard_deviation"][name])

@@ -86,7 +86,7 @@ def _best(
         own = probabilities[seed]
         accuracy = float((own.argmax(axis=1) == labels).mean())
         loss = negative_log_likelihood(own, labels)
-        return rank({"validation_accuracy": accuracy, "validation_loss": loss, "step": seed})
+        return rank({"validation_accuracy": accuracy, "validation_loss": loss, "step": float(seed)})
 
     return max(range(len(probabilities)), key=ranked)
 

@@ -158,7 +158,7 @@ class TrainedModel:
         averaged = averaged_over_views(softmax, self.record.views)
 
         def calibrated(variables: Variables, images: jax.Array) -> jax.Array:
-            return tempered(averaged(variables, images, *key), self.temperature)
+            return jnp.asarray(tempered(averaged(variables, images, *key), self.temperature))
 
         return calibrated
 

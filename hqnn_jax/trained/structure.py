@@ -22,7 +22,9 @@ def build_structure(record: ModelRecord, *, shots: int | None) -> tuple[Model, V
     Raises:
         ConfigurationError: where a circuit or part of one's own cannot be imported.
     """
-    backbone = abstract_backbone(record.model.backbone, in_channels=record.images.network_channels)
+    backbone: Any = abstract_backbone(
+        record.model.backbone, in_channels=record.images.network_channels
+    )
     if record.backbone_variant is not None:
         backbone.set_variant(record.backbone_variant)
     module = HybridClassifier(
