@@ -113,7 +113,7 @@ class Circuit(Definition):
             weights: ArrayLike, features: ArrayLike
         ) -> Float[Array, "batch outputs"]:
             weights, features = self.checked_inputs(weights, features)
-            if not len(features):
+            if features.shape[0] == 0:
                 return self.no_outputs(weights)
             return evaluate(weights, features)
 

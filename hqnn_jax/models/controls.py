@@ -232,7 +232,7 @@ def _products(
     functions: list[Float[Array, "_ batch"]], features: Float[Array, "batch num_features"]
 ) -> Float[Array, "products batch"]:
     if not functions:
-        return jnp.ones((1, len(features)), features.dtype)
+        return jnp.ones((1, features.shape[0]), features.dtype)
     return product_state([function[None] for function in functions])[0]
 
 

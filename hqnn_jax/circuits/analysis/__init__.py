@@ -22,6 +22,7 @@ from hqnn_jax.circuits.analysis.barren_plateaus import (
     gradient_variance,
     local_cost,
 )
+from hqnn_jax.circuits.analysis.bloch import bloch_vectors
 from hqnn_jax.circuits.analysis.entanglement import (
     EntanglingCapability,
     entangling_capability,
@@ -64,6 +65,7 @@ __all__ = [
     "Frequencies",
     "GradientVariance",
     "basis_probabilities",
+    "bloch_vectors",
     "build_spectrum",
     "build_weight_power",
     "classical_fisher_information",

@@ -6,6 +6,7 @@ from hqnn_jax.circuits.definition import Definition
 from hqnn_jax.circuits.engines import table
 from hqnn_jax.circuits.engines.chunking import Evaluate
 from hqnn_jax.circuits.engines.cost import Shape, backend_name, seconds
+from hqnn_jax.circuits.simulation.batch import nominal
 from hqnn_jax.errors import CircuitError
 
 
@@ -41,6 +42,8 @@ def choose(circuit: Definition, batch: int, backend: str | None = None) -> str:
 def build(circuit: Definition) -> Evaluate:
     """Return the circuit evaluated by the engine chosen for the batch that it is traced with.
 
+    For a symbolic batch (`jax.export`) it is the one chosen for `batch.NOMINAL_BATCH` samples.
+
     Raises:
         CircuitError: no engine applies.
     """
@@ -51,7 +54,7 @@ def build(circuit: Definition) -> Evaluate:
     def evaluate(
         weights: Float[Array, "..."], features: Float[Array, "batch features"]
     ) -> Float[Array, "batch outputs"]:
-        engine = choose(circuit, len(features))
+        engine = choose(circuit, nominal(features.shape[0]))
         if engine not in built:
             built[engine] = table.build(circuit, engine)
         return built[engine](weights, features)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hqnn_jax.circuits.definition import Definition
+from hqnn_jax.circuits.simulation.batch import nominal
 from hqnn_jax.errors import CircuitError
 
 Evaluate = Callable[
@@ -90,22 +91,23 @@ def with_check_of_gradient(
 def in_chunks(evaluate: Evaluate, samples: int) -> Evaluate:
     """The same function, evaluated for at most `samples` samples at a time.
 
-    Chunks are computed anew for the gradient, so that memory is that of one chunk.
+    Chunks are computed anew for the gradient, so that memory is that of one chunk. A symbolic batch
+    (`jax.export`) is divided where `batch.NOMINAL_BATCH` samples would be, in chunks of `samples`.
     """
 
     def evaluate_in_chunks(
         weights: Float[Array, "..."], features: Float[Array, "batch features"]
     ) -> Float[Array, "batch outputs"]:
-        batch = len(features)
-        if batch <= samples:
+        batch, num_features = features.shape
+        if nominal(batch) <= samples:
             return evaluate(weights, features)
         chunks = -(-batch // samples)
-        size = -(-batch // chunks)
+        size = -(-batch // chunks) if isinstance(batch, int) else samples
         # Copies of the last sample fill up the last chunk; their outputs are dropped.
         padded = jnp.pad(features, ((0, chunks * size - batch), (0, 0)), mode="edge")
         step = jax.checkpoint(lambda chunk: evaluate(weights, chunk))
-        outputs = jax.lax.map(step, padded.reshape(chunks, size, -1))
-        return outputs.reshape(chunks * size, -1)[:batch]
+        outputs = jax.lax.map(step, padded.reshape(chunks, size, num_features))
+        return outputs.reshape(chunks * size, outputs.shape[-1])[:batch]
 
     return evaluate_in_chunks
 

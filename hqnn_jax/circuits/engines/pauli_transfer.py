@@ -61,7 +61,7 @@ def build(circuit: Definition) -> Callable[..., Float[Array, "batch outputs"]]:
             outputs = _contract(functions, coefficients)
         else:
             outputs = plan.outputs(angles)
-        return jnp.broadcast_to(outputs, (len(features), circuit.num_outputs))
+        return jnp.broadcast_to(outputs, (features.shape[0], circuit.num_outputs))
 
     return evaluate
 
@@ -92,7 +92,7 @@ def build_probabilities(
             split = words.reshape(2**wire, 2, -1, words.shape[-1])
             both = [split[:, 0] + split[:, 1], split[:, 0] - split[:, 1]]
             words = jnp.stack(both, axis=1).reshape(words.shape) / 2
-        return jnp.broadcast_to(words.T, (len(features), len(words)))
+        return jnp.broadcast_to(words.T, (features.shape[0], len(words)))
 
     return probabilities
 

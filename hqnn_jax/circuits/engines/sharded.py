@@ -18,6 +18,7 @@ from hqnn_jax.circuits.definition import Definition
 from hqnn_jax.circuits.engines.chunking import check_fits
 from hqnn_jax.circuits.engines.statevector import held_states, measured_layers
 from hqnn_jax.circuits.permutation import permute_states
+from hqnn_jax.circuits.simulation.batch import nominal
 from hqnn_jax.circuits.simulation.bits import BitMap, image_tables, labels, signs, split_signs
 from hqnn_jax.circuits.simulation.components import Components, multiply
 from hqnn_jax.circuits.simulation.distributed import LocalEntangler, distribute
@@ -77,19 +78,20 @@ def build(
     def evaluate(
         weights: Float[Array, "..."], features: Float[Array, "batch features"]
     ) -> Float[Array, "batch outputs"]:
-        if len(features) % batch_parts:
+        batch = features.shape[0]
+        if batch % batch_parts:
             raise CircuitError(
-                f"Circuit '{circuit.name}': a batch of {len(features)} samples; expected a "
+                f"Circuit '{circuit.name}': a batch of {batch} samples; expected a "
                 f"multiple of {batch_parts}, the size of mesh axis '{batch_axis}'"
             )
         if isinstance(mesh, Mesh):
             # Devices that are parts of one processor share its memory.
             shared = mesh.devices.flat[0].platform == "cpu"
-            numbers = 2.0 * 2**circuit.num_qubits * len(features) * held_states(circuit)
+            numbers = 2.0 * 2**circuit.num_qubits * nominal(batch) * held_states(circuit)
             check_fits(
                 circuit,
                 numbers * weights.dtype.itemsize / (1 if shared else num_devices * batch_parts),
-                f"a batch of {len(features)}",
+                f"a batch of {nominal(batch)}",
             )
         return sharded(weights, features)
 

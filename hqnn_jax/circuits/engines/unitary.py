@@ -65,7 +65,7 @@ def build(circuit: Definition) -> Callable[..., Float[Array, "batch outputs"]]:
         state = matrix
         if encoded is not None:
             state = _apply(matrix, product_state(list(jnp.unstack(encoded))))
-        return jnp.broadcast_to(expectation(state).T, (len(features), circuit.num_outputs))
+        return jnp.broadcast_to(expectation(state).T, (features.shape[0], circuit.num_outputs))
 
     return evaluate
 

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Inexact
 from hqnn_jax.circuits.angles import AngleFunction
 from hqnn_jax.circuits.gates import GATE_COEFFICIENTS, REAL_GATES, Gate
 from hqnn_jax.circuits.permutation import read_rows
+from hqnn_jax.circuits.simulation.batch import Size, common_columns
 from hqnn_jax.circuits.simulation.trigonometry import cosine_sine
 
 # Written out, the product of more gates takes XLA minutes to compile: it fuses the whole chain.
@@ -81,7 +82,7 @@ class Angles(NamedTuple):
         return self.values.shared.dtype
 
     @property
-    def batch(self) -> int:
+    def batch(self) -> Size:
         """Number of samples."""
         return self.values.per_sample.shape[1]
 
@@ -170,7 +171,7 @@ class RotationStack:
             for turn in zip(constant, cosine, sine, cosines, sines, strict=True):
                 vector = _turned(vector, turn)
             return jnp.stack(vector, axis=1)
-        batch = max(values.shape[1] for values in cosines)
+        batch = common_columns(*(values.shape[1] for values in cosines))
         turns = (constant, cosine, sine, *(_stack(values, batch) for values in (cosines, sines)))
         first, others = (tuple(part[places] for part in turns) for places in (0, slice(1, None)))
         vector, _ = jax.lax.scan(
@@ -213,7 +214,7 @@ def _turned(
 
 
 def _stack(
-    values: Sequence[Float[Array, "sequences _"]], batch: int
+    values: Sequence[Float[Array, "sequences _"]], batch: Size
 ) -> Float[Array, "gates sequences batch"]:
     return jnp.stack([jnp.broadcast_to(part, (len(part), batch)) for part in values])
 

@@ -12,6 +12,8 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
+from hqnn_jax.circuits.simulation.batch import Size, common_columns, nominal
+
 # Longer sums, and those for few samples, are left to the compiler.
 _MAX_WRITTEN_OUT = 16
 _MIN_COLUMNS = 32
@@ -31,26 +33,25 @@ def _product(a: jax.Array, b: jax.Array) -> jax.Array:
     return a[:, None] * b[None]
 
 
-def _contract(array: jax.Array, vector: jax.Array, *, axis: int, columns: int) -> jax.Array:
+def _contract(array: jax.Array, vector: jax.Array, *, axis: int, columns: Size) -> jax.Array:
     """Σ_k array[.., k, ..] vector[k] over axis 0 or 1; also over samples if `columns` is 1."""
     length = vector.shape[0]
     if array.shape[2] == 1:
         matrix = array[..., 0] if axis == 1 else array[..., 0].T
         total = jnp.matmul(matrix, vector, precision=jax.lax.Precision.HIGHEST)
-    elif length > _MAX_WRITTEN_OUT or array.shape[2] < _MIN_COLUMNS:
+    elif length > _MAX_WRITTEN_OUT or nominal(array.shape[2]) < _MIN_COLUMNS:
         total = jnp.sum(array * jnp.expand_dims(vector, 1 - axis), axis=axis)
     else:
         rows = [jax.lax.index_in_dim(array, k, axis, keepdims=False) for k in range(length)]
         total = functools.reduce(jnp.add, map(jnp.multiply, rows, vector))
-    if columns < total.shape[1]:
+    if columns == 1 != total.shape[1]:
         ones = jnp.ones((total.shape[1], 1), total.dtype)
         total = jnp.matmul(total, ones, precision=jax.lax.Precision.HIGHEST)
     return total
 
 
 def _product_shape(a, b):
-    columns = max(a.shape[1], b.shape[1])
-    return a.update(shape=(a.shape[0], b.shape[0], columns))
+    return a.update(shape=(a.shape[0], b.shape[0], common_columns(a.shape[1], b.shape[1])))
 
 
 def _contract_shape(array, vector, *, axis, columns):
