@@ -15,7 +15,7 @@ from hqnn_jax.circuits import ANSATZE, CIRCUITS, EMBEDDINGS, ENTANGLEMENTS, MEAS
 from hqnn_jax.config import FOLDER_NAMES, Config
 from hqnn_jax.config.hardware import HardwareConfig
 from hqnn_jax.config.loading import load_config, load_section, validated
-from hqnn_jax.config.names import BACKBONES, MIDDLES
+from hqnn_jax.config.names import BACKBONES, MIDDLES, dataset_record
 from hqnn_jax.data.folder_sources import FOLDER_SOURCES
 from hqnn_jax.errors import ConfigurationError
 from hqnn_jax.models.controls import Control
@@ -324,3 +324,22 @@ def test_every_middle_is_where_its_record_says(name):
 
 def test_sources_are_known_of_every_set_of_folders():
     assert set(FOLDER_SOURCES) == set(FOLDER_NAMES)
+
+
+def test_keys_that_came_later_are_written_only_where_they_say_something(minimal):
+    before = load_config(minimal)
+    for key in ("path", "card", "task", "group_pattern"):
+        assert key not in before.model_dump()["dataset"]
+    later = load_config(
+        minimal, ["dataset.name=image_folder", "dataset.path=cells", "dataset.card.licence=CC0"]
+    )
+    dumped = later.model_dump(mode="json")["dataset"]
+    assert dumped["path"] == "cells"
+    assert dumped["card"]["licence"] == "CC0"
+    assert "group_pattern" not in dumped
+    assert Config.model_validate_json(later.model_dump_json(), strict=True) == later
+
+
+@pytest.mark.parametrize("name", ["image_folder", "table", "npz", "tfds:x", "hf:x/y", "a.b:c"])
+def test_every_own_set_is_loaded_by_what_its_record_says(name):
+    assert callable(pkgutil.resolve_name(dataset_record(name).loaded_by))

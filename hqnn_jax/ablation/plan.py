@@ -25,7 +25,7 @@ from hqnn_jax.files import content_key
 FORMAT = 1
 """Raised whenever cells written before would not be what the same configuration gives now."""
 _NOT_OF_A_CELL: Any = {
-    "dataset": {"data_dir": True},
+    "dataset": {"data_dir": True, "card": True},
     "evaluation": {
         "paper": True,
         "bootstrap_samples": True,

@@ -11,6 +11,7 @@ from hqnn_jax import commands
 from hqnn_jax.cli import (
     ablate,
     bench,
+    data,
     evaluate,
     hardware,
     listing,
@@ -52,3 +53,4 @@ app = typer.Typer(
 for module in (run, evaluate, predict, push, report, paper, ablate, hardware, bench, listing):
     text = module.HELP.replace("python -m experiment", commands.program())
     app.command(module.NAME, cls=Command, help=text)(module.command)
+app.add_typer(data.commands_of_data(), name=data.NAME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 from hqnn_jax import commands
@@ -25,6 +26,14 @@ def find_config(path: Path) -> Path:
         raise ConfigurationError(f"{path}: missing; {_like(path)}{listing}")
     Progress().line(f"{path}: not in this folder, taken from the package: {found}")
     return found
+
+
+def new_folder(config: Path, what: str = "") -> Path:
+    """Return the folder in `runs` for what is made of a configuration now."""
+    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    # A stored configuration is always called config.yaml; its folder has the name.
+    name = config.resolve().parent.name if config.name == "config.yaml" else config.stem
+    return Path("runs") / f"{name}{what}-{now}"
 
 
 def _like(path: Path) -> str:

@@ -38,7 +38,7 @@ def command() -> None:
         print(f"  {name:32} {line}")
     print(f"papers ({program} paper NAME)")
     print("  " + ", ".join(PAPER_NAMES))
-    print("datasets")
+    print("datasets (or tfds:NAME, hf:NAME, or package.module:function of your own)")
     print("  " + ", ".join(DATASET_NAMES))
     print("circuits (or package.module:function of your own)")
     for name in CIRCUIT_NAMES:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from hqnn_jax.cli.command_line import stopped_at_once
 from hqnn_jax.cli.completion import config_file
-from hqnn_jax.cli.configs import find_config
+from hqnn_jax.cli.configs import find_config, new_folder
 from hqnn_jax.cli.options import key_values
 from hqnn_jax.config import Config
 from hqnn_jax.config.loading import load_config
@@ -58,7 +57,7 @@ def command(
     settings = load_config(config, overrides or [])
     if resume and out is None:
         raise typer.BadParameter("--resume needs --out, the folder of the unfinished run")
-    out = out or _new_folder(config)
+    out = out or new_folder(config)
     from hqnn_jax.files import locked
     from hqnn_jax.runs.folder import RunFolder
     from hqnn_jax.runs.run import train
@@ -69,13 +68,6 @@ def command(
         train(settings, folder, resume=resume, progress=Progress())
         write_run_report(out, settings)
     print("\n".join(run_summary(folder)))
-
-
-def _new_folder(config: Path) -> Path:
-    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    # A stored configuration is always called config.yaml; its folder has the name.
-    name = config.resolve().parent.name if config.name == "config.yaml" else config.stem
-    return Path("runs") / f"{name}-{now}"
 
 
 def _how_to_go_on(folder: RunFolder) -> str:

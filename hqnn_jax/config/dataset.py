@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from hqnn_jax.config.base import AnyPath, ConfigSection, known
-from hqnn_jax.config.names import DATASET_NAMES, DATASETS, DatasetRecord
+from hqnn_jax.config.base import LATER, AnyPath, ConfigSection
+from hqnn_jax.config.names import (
+    DATASETS,
+    PREFIXED_DATASETS,
+    DatasetRecord,
+    TaskName,
+    dataset_record,
+)
 from hqnn_jax.files import cache_dir
+from hqnn_jax.text import did_you_mean
 
 _MEDMNIST_RESOLUTIONS = (28, 64, 128, 224)
 
+_PREFIXED = re.compile(rf"({'|'.join(PREFIXED_DATASETS)}):.+")
+_FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+
 NumImages = Annotated[int, Field(ge=8, lt=2**31)]
+SplitMethod = Literal["official", "stratified", "grouped"]
+
+
+class CardConfig(ConfigSection):
+    """Where images of one's own come from, as reports say it; null: not given."""
+
+    name: Annotated[str, Field(min_length=1)] | None = None
+    licence: str | None = None
+    citation: str | None = None
+    url: str | None = None
+    description: str | None = None
 
 
 class SyntheticConfig(ConfigSection):
@@ -30,10 +52,15 @@ class SyntheticConfig(ConfigSection):
 class SplitConfig(ConfigSection):
     """How images are divided into training, validation and test."""
 
-    method: Literal["official", "stratified", "grouped"] | None = None
+    method: SplitMethod | None = None
     """`official`: as published; `stratified`: the same share of every class; `grouped`: likewise,
     but images of one patient or source image stay together. Null: official where there is one,
-    else stratified."""
+    else stratified; of images of one's own grouped where groups are given."""
+    file: Annotated[AnyPath | None, LATER] = None
+    """A split that is taken as it is: the `splits.json` of a run, or a CSV file with the columns
+    path and split."""
+    group: Annotated[str | None, LATER] = None
+    """Column of a table that says which images belong together; null for `group`."""
     validation: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
     """Share of all images; where an official split has no validation part, of its training part."""
     test: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
@@ -47,11 +74,27 @@ class SplitConfig(ConfigSection):
             raise ValueError("validation and test leave no image for training")
         return self
 
+    @model_validator(mode="after")
+    def _one_way(self) -> SplitConfig:
+        if self.file is not None and self.method is not None:
+            raise ValueError("file and method both say how images are divided; give one")
+        return self
+
 
 class DatasetConfig(ConfigSection):
     """Which images, from where, and as which classification task."""
 
     name: str = "synthetic_cells"
+    """One of `DATASETS`, `tfds:NAME`, `hf:NAME`, or `package.module:function` of your own."""
+    path: Annotated[AnyPath | None, LATER] = None
+    """Folder or file of `image_folder`, `table` or `npz`."""
+    card: Annotated[CardConfig | None, LATER] = None
+    """Provenance of images of one's own."""
+    task: Annotated[TaskName | None, LATER] = None
+    """What is learned; null for what the set is published for, else `multiclass`."""
+    group_pattern: Annotated[str | None, LATER] = None
+    """Regular expression that finds the patient in the path of an image below an `image_folder`:
+    its first group."""
     data_dir: AnyPath | None = None
     """Folder with datasets; default: $HQNN_DATA_DIR, else a per-user cache folder."""
     resolution: Annotated[int, Field(ge=8, le=512)] = 28
@@ -71,7 +114,26 @@ class DatasetConfig(ConfigSection):
     larger than memory; `auto`: stream where the images would take more than a quarter of it."""
     synthetic: SyntheticConfig = SyntheticConfig()
 
-    _name = field_validator("name")(lambda value: known(value, DATASET_NAMES))
+    @field_validator("name")
+    @classmethod
+    def _known_name(cls, value: str) -> str:
+        if value in DATASETS or _PREFIXED.fullmatch(value) or _FUNCTION.fullmatch(value):
+            return value
+        prefixed = ", ".join(f"{prefix}:NAME" for prefix in PREFIXED_DATASETS)
+        raise ValueError(
+            f"{did_you_mean(value, DATASETS)}expected one of: {', '.join(DATASETS)}; or "
+            f"{prefixed}, or package.module:function of your own"
+        )
+
+    @field_validator("group_pattern")
+    @classmethod
+    def _pattern_with_a_group(cls, value: str | None) -> str | None:
+        try:
+            if value is not None and not re.compile(value).groups:
+                raise ValueError("expected a group in parentheses, such as patient_(\\d+)")
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from None
+        return value
 
     @model_validator(mode="after")
     def _published_resolution(self) -> DatasetConfig:
@@ -95,7 +157,28 @@ class DatasetConfig(ConfigSection):
         return self
 
     @model_validator(mode="after")
+    def _keys_of_own_sets(self) -> DatasetConfig:
+        record = self.record
+        if record.path and self.path is None:
+            raise ValueError(f"path: {self.name} needs dataset.path, {record.path}")
+        if self.path is not None and not record.path:
+            where = "" if record.kind == "own" else "; its files are looked for in dataset.data_dir"
+            raise ValueError(f"path: {self.name} takes none{where}")
+        if self.card is not None and record.kind != "own":
+            raise ValueError(
+                f"card: {self.name} has its published licence and citation; a card is for images "
+                "of your own (image_folder, table, npz)"
+            )
+        if self.group_pattern is not None and self.name != "image_folder":
+            raise ValueError(f"group_pattern: is for image_folder, not for {self.name}")
+        if self.split.group is not None and self.name != "table":
+            raise ValueError(f"split.group: is a column of a table; {self.name} has none")
+        return self
+
+    @model_validator(mode="after")
     def _possible_split(self) -> DatasetConfig:
+        if self.record.kind == "own":
+            return self  # what it has is known when it is read
         if self.split.method == "official" and not self.record.official_split:
             raise ValueError(f"split.method: {self.name} has no official split; use stratified")
         if self.split.method == "grouped" and not self.record.grouped:
@@ -113,16 +196,41 @@ class DatasetConfig(ConfigSection):
     @property
     def record(self) -> DatasetRecord:
         """What is known of the set."""
-        return DATASETS[self.name]
+        return dataset_record(self.name)
 
     @property
-    def split_method(self) -> Literal["official", "stratified", "grouped"]:
-        """How images are divided, where `split.method` leaves it open too."""
-        return self.split.method or ("official" if self.record.official_split else "stratified")
+    def title(self) -> str:
+        """What reports call the set."""
+        if self.card is not None and self.card.name is not None:
+            return self.card.name
+        # By its name only: where it lies is nobody's business.
+        return self.name if self.path is None else self.resolved_path().resolve().name
+
+    @property
+    def task_name(self) -> TaskName:
+        """What is learned, where `task` leaves it open too."""
+        return self.task or self.record.task
+
+    @property
+    def split_method(self) -> SplitMethod | None:
+        """How images are divided; None where only the images of one's own say it."""
+        if self.split.file is not None:
+            return "official"
+        if self.split.method is not None or self.record.kind == "own":
+            return self.split.method
+        return "official" if self.record.official_split else "stratified"
 
     def with_data_in(self, folder: Path | None) -> DatasetConfig:
-        """Return this with another `data_dir`, or itself for None."""
-        return self if folder is None else self.model_copy(update={"data_dir": folder})
+        """Return this with its data in another folder, or itself for None."""
+        if folder is None:
+            return self
+        path = None if self.path is None else folder / self.path.name
+        return self.model_copy(update={"data_dir": folder, "path": path})
+
+    def resolved_path(self) -> Path:
+        """Return the folder or file of images of one's own."""
+        assert self.path is not None, f"{self.name} takes no path"
+        return self.path.expanduser()
 
     def resolved_data_dir(self) -> Path:
         """Return the folder datasets are read from and downloaded to."""

@@ -99,16 +99,27 @@ CIRCUIT_MIDDLES = tuple(name for name, record in MIDDLES.items() if record.kind 
 """Middles that are circuits."""
 
 
+TaskName = Literal["multiclass", "ordinal", "multilabel"]
+"""One class an image; one of several grades in an order; or any number of labels an image."""
+
+
 class DatasetRecord(NamedTuple):
     """A set of images."""
 
-    kind: Literal["synthetic", "medmnist", "folder"]
-    """Drawn here; published by MedMNIST; or image files, one folder per class, that a person has to
-    download (then `hqnn_jax.data.folder_sources` says more)."""
+    kind: Literal["synthetic", "medmnist", "folder", "own"]
+    """Drawn here; published by MedMNIST; image files, one folder per class, that a person has to
+    download (then `hqnn_jax.data.folder_sources` says more); or a user's own."""
     official_split: bool = False
     """Whether it is published with a test split."""
     grouped: bool = False
     """Whether it is known, or found out, which images belong together."""
+    task: TaskName = "multiclass"
+    """What is learned of it, unless `dataset.task` says otherwise."""
+    loaded_by: str = ""
+    """Of an own set: import path of the function that makes a `hqnn_jax.data.pool.ImagePool` of
+    the section `dataset` (and a `Progress`)."""
+    path: str = ""
+    """Of an own set: what `dataset.path` is, in words; empty where it has none."""
 
 
 _MEDMNIST = DatasetRecord("medmnist", official_split=True)
@@ -129,10 +140,38 @@ DATASETS: Mapping[str, DatasetRecord] = {
     "blood_cell_images": DatasetRecord("folder", official_split=True, grouped=True),
     "aml_cytomorphology": DatasetRecord("folder"),
     "medical_mnist": DatasetRecord("folder"),
+    "image_folder": DatasetRecord(
+        "own",
+        loaded_by="hqnn_jax.data.own.image_folder:load",
+        path="a folder with one folder of images per class, or with train/, validation/ and test/",
+    ),
+    "table": DatasetRecord(
+        "own",
+        loaded_by="hqnn_jax.data.own.table:load",
+        path="a CSV or Parquet file with the columns path and label",
+    ),
+    "npz": DatasetRecord(
+        "own",
+        loaded_by="hqnn_jax.data.own.arrays:load_file",
+        path="an .npz file with images and labels",
+    ),
 }
 DATASET_NAMES = tuple(DATASETS)
 MEDMNIST_NAMES = tuple(name for name, record in DATASETS.items() if record.kind == "medmnist")
 FOLDER_NAMES = tuple(name for name, record in DATASETS.items() if record.kind == "folder")
+PREFIXED_DATASETS: Mapping[str, DatasetRecord] = {
+    "tfds": DatasetRecord("own", loaded_by="hqnn_jax.data.own.tensorflow_datasets:load"),
+    "hf": DatasetRecord("own", loaded_by="hqnn_jax.data.own.hugging_face:load"),
+}
+"""Sets of TensorFlow Datasets and of Hugging Face, named `tfds:NAME` and `hf:NAME`."""
+_OF_A_FUNCTION = DatasetRecord("own", loaded_by="hqnn_jax.data.own.function:load")
+
+
+def dataset_record(name: str) -> DatasetRecord:
+    """Return what is known of a set of `DATASETS`, of `PREFIXED_DATASETS`, or of a function."""
+    prefix = name.partition(":")[0]
+    return DATASETS.get(name) or PREFIXED_DATASETS.get(prefix, _OF_A_FUNCTION)
+
 
 CIRCUIT_NAMES = (
     "radhi2025",

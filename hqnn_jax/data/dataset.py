@@ -27,11 +27,19 @@ class Split:
 
     images: UInt8[np.ndarray | RecordImages, "num_images height width channels"]
     """In memory, or on disk and read by index."""
-    labels: Int32[np.ndarray, " num_images"]
+    labels: Int32[np.ndarray, "num_images *num_labels"]
+    """The class of each image; of a multi-label set, 1 or 0 for each label."""
+    weights: Float32[np.ndarray, " num_images"] | None = None
+    """Of each image in the training loss; None for the same."""
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.labels)
+
+    def at(self, indices: Int[np.ndarray, " chosen"]) -> tuple[np.ndarray, ...]:
+        """Read images, with their labels and, where there are any, their weights."""
+        found = (self.images[indices], self.labels[indices])
+        return found if self.weights is None else (*found, self.weights[indices])
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +67,8 @@ class ImageDataset:
     of the split. None where the split is the published one, in the published order."""
     streams: bool = False
     """Whether images are to be read batch by batch while training, not put on the device."""
+    url: str = ""
+    description: str = ""
 
     @property
     def num_classes(self) -> int:
@@ -89,6 +99,8 @@ def make_dataset(
     warnings: tuple[str, ...] = (),
     files: Mapping[str, tuple[str, ...]] | None = None,
     streams: bool = False,
+    url: str = "",
+    description: str = "",
 ) -> ImageDataset:
     """Return the dataset of these splits with its fingerprint and leakage counts.
 
@@ -103,6 +115,8 @@ def make_dataset(
         warnings: see `ImageDataset`.
         files: see `ImageDataset`.
         streams: see `ImageDataset`.
+        url: where more is said about the images.
+        description: of the images.
     """
     ordered = {key: splits[key] for key in SPLIT_NAMES}
     if digests is None:
@@ -120,6 +134,8 @@ def make_dataset(
         warnings=warnings,
         files=files,
         streams=streams,
+        url=url,
+        description=description,
     )
 
 
@@ -130,6 +146,15 @@ def _fingerprint(splits: Mapping[str, Split], digests: Mapping[str, Sequence[byt
         digest.update(b"".join(digests[name]))
         digest.update(np.ascontiguousarray(split.labels).data)
     return digest.hexdigest()
+
+
+def class_counts(
+    labels: Int[np.ndarray, "num_images *num_labels"], num_classes: int
+) -> Int[np.ndarray, " num_classes"]:
+    """Return how many images have each class, or each label of a multi-label set."""
+    if labels.ndim == 2:
+        return labels.sum(axis=0, dtype=np.int64)
+    return np.bincount(labels, minlength=num_classes)
 
 
 def class_weights(

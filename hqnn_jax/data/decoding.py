@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ _TURNS = {
 
 
 def decode_image(
-    path: Path, *, file_mode: str, resolution: int | None
+    path: Path, *, file_mode: str, resolution: int | None, content: bytes | None = None
 ) -> tuple[UInt8[np.ndarray, "height width channels"], tuple[str, ...]]:
     """Return an image file as an array, and what was done to it that was not to be expected.
 
@@ -53,6 +54,7 @@ def decode_image(
         file_mode: Pillow mode of the set's files: RGB, RGBA or L. It decides the channels (L: 1,
             else 3); a file of another mode is converted and that is told.
         resolution: side of the result in pixels; None keeps the size of the file.
+        content: of the file, where it is no file on disk; `path` then only names it in messages.
 
     Returns:
         The image, and one phrase such as "grey, converted to RGB" for each conversion.
@@ -63,18 +65,24 @@ def decode_image(
     """
     notes: list[str] = []
     try:
-        with PIL.Image.open(path, formats=RASTER_FORMATS) as image:
-            shown = _upright_srgb(path, image, notes)
+        source = path if content is None else io.BytesIO(content)
+        with PIL.Image.open(source, formats=RASTER_FORMATS) as image:
+            shown = _upright_srgb(path, image, notes, content)
             pixels, converted = as_pixels(shown, file_mode=file_mode, resolution=resolution)
     except (DataError, MemoryError):
         raise
     except Exception as error:  # Pillow and tifffile: of any kind on a damaged file
-        raise DataError(
-            f"{path}: not a readable image ({reason_of(error)}); expected a complete "
-            f"{', '.join(RASTER_FORMATS[:-1])} or {RASTER_FORMATS[-1]} file; get it again, or "
-            "remove it"
-        ) from error
+        raise unreadable(path, error) from error
     return pixels, (*notes, *converted)
+
+
+def unreadable(path: Path, error: Exception) -> DataError:
+    """Return the error that says that a file is no image, as Pillow found."""
+    return DataError(
+        f"{path}: not a readable image ({reason_of(error)}); expected a complete "
+        f"{', '.join(RASTER_FORMATS[:-1])} or {RASTER_FORMATS[-1]} file; get it again, or "
+        "remove it"
+    )
 
 
 def as_pixels(
@@ -89,14 +97,16 @@ def as_pixels(
     return pixels.reshape(*pixels.shape[:2], -1), tuple(notes)
 
 
-def _upright_srgb(path: Path, image: PIL.Image.Image, notes: list[str]) -> PIL.Image.Image:
+def _upright_srgb(
+    path: Path, image: PIL.Image.Image, notes: list[str], content: bytes | None
+) -> PIL.Image.Image:
     """Return the image as it is to be looked at, with 8 bits per value."""
     if getattr(image, "n_frames", 1) > 1:
         notes.append("with several frames, only the first used")
     note_deep_colours(image, notes)
     # Of TIFF files it is lost when the pixels are read, of PNG files not known before.
     orientation = _orientation(image, notes) if image.format == "TIFF" else None
-    shown, as_stored = to_8_bits(path, image, notes)
+    shown, as_stored = to_8_bits(path, image, notes, content)
     check_colour_space(path, image)
     if orientation is None:
         orientation = _orientation(image, notes)

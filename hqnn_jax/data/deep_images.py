@@ -7,6 +7,7 @@ are.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,16 @@ _UNSIGNED = (1, 4)  # 4: not said
 _IGNORED_EXTRA, _PREMULTIPLIED = 0, 1
 
 
-def to_8_bits(path: Path, image: PIL.Image.Image, notes: list[str]) -> tuple[PIL.Image.Image, bool]:
+def to_8_bits(
+    path: Path, image: PIL.Image.Image, notes: list[str], content: bytes | None = None
+) -> tuple[PIL.Image.Image, bool]:
     """Return the image with 8 bits per value.
 
     Args:
         path: the file.
         image: opened by Pillow; its pixels may have been read.
         notes: told about 16 bits.
+        content: of the file, where it is no file on disk.
 
     Returns:
         The image, and whether it still lies as it is stored: Pillow turns TIFF files upright (see
@@ -44,7 +48,7 @@ def to_8_bits(path: Path, image: PIL.Image.Image, notes: list[str]) -> tuple[PIL
             "range is not known; expected 8 or 16 bits per value; convert the file"
         )
     if image.format == "TIFF":
-        return _tiff(path, image, notes)
+        return _tiff(path, image, notes, content)
     image.load()  # reads the pixels here, where a truncated file is told
     if image.mode.startswith("I;16"):
         notes.append("with 16 bits per value, scaled to 8")
@@ -62,7 +66,9 @@ def note_deep_colours(image: PIL.Image.Image, notes: list[str]) -> None:
         notes.append("with 16 bits per value, scaled to 8")
 
 
-def _tiff(path: Path, image: PIL.Image.Image, notes: list[str]) -> tuple[PIL.Image.Image, bool]:
+def _tiff(
+    path: Path, image: PIL.Image.Image, notes: list[str], content: bytes | None
+) -> tuple[PIL.Image.Image, bool]:
     tags = image.tag_v2  # type: ignore[attr-defined]  # of TiffImageFile
     if not set(tags.get(_SAMPLE_FORMAT, (1,))) <= set(_UNSIGNED):
         raise DataError(
@@ -92,12 +98,12 @@ def _tiff(path: Path, image: PIL.Image.Image, notes: list[str]) -> tuple[PIL.Ima
             f"{path}: {bits} bits per value with photometric interpretation {photometric}; "
             "expected 16-bit grey or RGB; convert the file"
         )
-    return _scaled(_deep_colours(path), bits), True
+    return _scaled(_deep_colours(path, content), bits), True
 
 
-def _deep_colours(path: Path) -> np.ndarray:
+def _deep_colours(path: Path, content: bytes | None) -> np.ndarray:
     """Read 16-bit RGB or RGBA values, interleaved or in planes: uint16 [height, width, 3 or 4]."""
-    with tifffile.TiffFile(path) as file:
+    with tifffile.TiffFile(path if content is None else io.BytesIO(content)) as file:
         page = file.pages.first
         extra = tuple(int(kind) for kind in page.extrasamples)
         values = page.asarray()

@@ -6,9 +6,10 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int32
@@ -61,14 +62,13 @@ def list_images(source: FolderSource, data_dir: Path, needed: Sequence[str]) -> 
         before = len(found)
         for label, name in enumerate(source.class_names):
             below = f"{folder}/{name}" if folder else name
-            images, others, broken = _images_in(root, below)
-            found.extend((path, label, status) for path, status in images)
-            ignored += others
-            leading_nowhere += broken
+            folder_images = images_in(root, below)
+            found.extend((path, label, status) for path, status in folder_images.files)
+            ignored += folder_images.ignored
+            leading_nowhere += folder_images.leading_nowhere
         sizes[part] = len(found) - before
         present = {source.class_names[label] for _, label, _ in found[before:]}
         _require(source, root / folder, present, needed)
-    lines = (f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n" for path, _, status in found)
     return Listing(
         source=source,
         root=root,
@@ -77,8 +77,14 @@ def list_images(source: FolderSource, data_dir: Path, needed: Sequence[str]) -> 
         part_sizes=sizes,
         ignored=ignored,
         leading_nowhere=leading_nowhere,
-        digest=hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest(),
+        digest=digest_of_files((path, status) for path, _, status in found),
     )
+
+
+def digest_of_files(files: Iterable[tuple[str, os.stat_result]]) -> str:
+    """Return SHA-256 (hex) over path, size and time of change of files, in their order."""
+    lines = (f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n" for path, status in files)
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _find_root(source: FolderSource, data_dir: Path) -> Path:
@@ -97,28 +103,54 @@ def _find_root(source: FolderSource, data_dir: Path) -> Path:
             return roots[0]
     raise DataError(
         f"{data_dir}: {source.name} not found; {source.instructions} (below {data_dir}, or set "
-        "dataset.data_dir)"
+        "dataset.data_dir); images of your own are dataset.name=image_folder dataset.path=FOLDER"
     )
 
 
-def _images_in(root: Path, below: str) -> tuple[list[tuple[str, os.stat_result]], int, int]:
-    """Return the images of a class folder by name, how many other entries, and broken links."""
-    images, broken = [], 0
+class FolderImages(NamedTuple):
+    """What a class folder holds."""
+
+    files: list[tuple[str, os.stat_result]]
+    """Paths of the images, with forward slashes, sorted folder by folder."""
+    ignored: int
+    """Other files, and folders that were not looked into."""
+    leading_nowhere: int
+    """Symbolic links, named like images, to nothing or in a circle."""
+
+
+def images_in(root: Path, below: str, *, deep: bool = False) -> FolderImages:
+    """Return the images of a class folder by name.
+
+    Args:
+        root: the folder that paths begin in.
+        below: the class folder, from there.
+        deep: whether folders in it are looked into, too (not those that links lead to).
+
+    Raises:
+        DataError: a folder that cannot be read.
+    """
+    images, ignored, broken = [], 0, 0
     try:
-        entries = sorted(_entries(root / below), key=lambda entry: entry.name)
-        for entry in entries:
-            if entry.name.startswith(".") or not entry.name.lower().endswith(IMAGE_SUFFIXES):
+        for entry in sorted(_entries(root / below), key=lambda entry: entry.name):
+            hidden = entry.name.startswith(".")
+            if deep and not hidden and entry.is_dir(follow_symlinks=False):
+                inner = images_in(root, f"{below}/{entry.name}", deep=True)
+                images += inner.files
+                ignored, broken = ignored + inner.ignored, broken + inner.leading_nowhere
                 continue
-            status = _status(entry)
-            if status is None:
-                broken += 1
-            elif stat.S_ISREG(status.st_mode):
+            named = not hidden and entry.name.lower().endswith(IMAGE_SUFFIXES)
+            status = _status(entry) if named else None
+            if status is not None and stat.S_ISREG(status.st_mode):
                 images.append((f"{below}/{entry.name}", status))
+            elif named and status is None:
+                broken += 1
+            else:
+                ignored += 1
     except OSError as error:
         raise DataError(
             f"{root / below}: cannot be read ({error.strerror}); check its permissions"
         ) from None
-    return images, len(entries) - len(images) - broken, broken
+    return FolderImages(images, ignored, broken)
 
 
 def _status(entry: os.DirEntry[str]) -> os.stat_result | None:

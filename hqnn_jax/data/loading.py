@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from hqnn_jax.config import DatasetConfig
+from hqnn_jax.config.dataset import SplitMethod
 from hqnn_jax.data.dataset import ImageDataset, Progress, Split, make_dataset
 from hqnn_jax.data.folder_listing import Listing, list_images
 from hqnn_jax.data.folder_sources import FOLDER_SOURCES
@@ -22,13 +24,11 @@ from hqnn_jax.data.pool import (
     mapped_task,
 )
 from hqnn_jax.data.records import RecordImages, divide
-from hqnn_jax.data.splits import split_indices
+from hqnn_jax.data.split_file import divided_by_file
+from hqnn_jax.data.splits import Indices, divided_groups, split_indices
 from hqnn_jax.data.synthetic_cells import synthetic_cells
-from hqnn_jax.errors import DataError, printable
+from hqnn_jax.errors import ConfigurationError, DataError, printable
 from hqnn_jax.files import cache_dir
-
-if TYPE_CHECKING:  # it imports TFDS, which takes most of a second
-    from hqnn_jax.data.prepared import Prepared
 
 
 def load_dataset(config: DatasetConfig, progress: Progress | None = None) -> ImageDataset:
@@ -46,27 +46,71 @@ def load_dataset(config: DatasetConfig, progress: Progress | None = None) -> Ima
         ConfigurationError: a task or split that this dataset does not have.
     """
     pool = load_pool(config, progress)
-    splits = split_indices(pool, config.split, config.split_method)
-    as_published = (
-        config.split_method == "official"
-        and config.label_map is None
-        and config.record.kind != "folder"
-    )
+    splits = divide_pool(config, pool)
     files = {name: tuple(pool.files[k] for k in splits[name].tolist()) for name in splits}
+    warnings = (*pool.warnings, *divided_groups(pool, splits))
     # Last: it rearranges the images of the pool.
     images = divide(pool.images, splits)
     return make_dataset(
-        {name: Split(images[name], pool.labels[indices]) for name, indices in splits.items()},
+        {
+            name: Split(
+                images[name],
+                pool.labels[indices],
+                None if pool.weights is None else pool.weights[indices],
+            )
+            for name, indices in splits.items()
+        },
         name=pool.name,
         class_names=pool.class_names,
         licence=pool.licence,
         citation=pool.citation,
         synthetic=pool.synthetic,
         digests={name: [pool.digests[k] for k in splits[name].tolist()] for name in splits},
-        warnings=pool.warnings,
-        files=None if as_published else files,
+        warnings=warnings,
+        files=None if _is_published(config) else files,
         streams=config.storage == "stream" or isinstance(pool.images, RecordImages),
+        url=pool.url,
+        description=pool.description,
     )
+
+
+def divide_pool(config: DatasetConfig, pool: ImagePool) -> dict[str, Indices]:
+    """Return the images of each split of a pool that `load_pool` returned; see `split_indices`.
+
+    Raises:
+        ConfigurationError: a split that this dataset does not have.
+        DataError: a split in which a class would have no image.
+    """
+    return split_indices(pool, config.split, _split_method(config, pool))
+
+
+def _is_published(config: DatasetConfig) -> bool:
+    """Return whether the splits are the published ones, so that no list of files is needed."""
+    return (
+        config.split_method == "official"
+        and config.split.file is None
+        and config.label_map is None
+        and config.record.kind in ("synthetic", "medmnist")
+    )
+
+
+def _split_method(config: DatasetConfig, pool: ImagePool) -> SplitMethod:
+    """Return how images are divided: of one's own as they say, unless the configuration does."""
+    if config.split_method is not None:
+        return config.split_method
+    if "validation" in pool.part_names and "test" not in pool.part_names:
+        raise DataError(
+            f"{pool.name}: has train and validation but no test images; add some, or divide all "
+            "images anew with dataset.split.method=stratified"
+        )
+    if "test" not in pool.part_names:
+        return "stratified" if pool.groups is None else "grouped"
+    if config.images_per_class is not None:
+        raise ConfigurationError(
+            f"dataset.images_per_class: {pool.name} has a split of its own, which would change; "
+            "set dataset.split.method to stratified"
+        )
+    return "official"
 
 
 def load_pool(config: DatasetConfig, progress: Progress | None = None) -> ImagePool:
@@ -74,12 +118,18 @@ def load_pool(config: DatasetConfig, progress: Progress | None = None) -> ImageP
 
     Takes and raises what `load_dataset` does.
     """
-    if config.record.kind == "folder":
+    record = config.record
+    if record.kind == "folder":
         pool = _folder_pool(config, progress)
-    elif config.record.kind == "synthetic":
+    elif record.kind == "synthetic":
         pool = _synthetic_pool(config)
-    else:
+    elif record.kind == "medmnist":
         pool = _medmnist_pool(config, progress)
+    else:
+        load: Callable[..., ImagePool] = pkgutil.resolve_name(record.loaded_by)
+        pool = load(config, progress)
+    if config.split.file is not None:
+        pool = divided_by_file(pool, config.split.file.expanduser())
     if config.positive_labels is not None:
         pool = binary_task(pool, config.positive_labels)
     if config.label_map is not None:
@@ -147,7 +197,7 @@ def _numbered(part_sizes: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _folder_pool(config: DatasetConfig, progress: Progress | None) -> ImagePool:
-    from hqnn_jax.data.folder_set import load_folder_set
+    from hqnn_jax.data.folder_set import conversion_warnings, found_images, load_folder_set
 
     source = FOLDER_SOURCES[config.name]
     needed = source.class_names
@@ -156,7 +206,7 @@ def _folder_pool(config: DatasetConfig, progress: Progress | None) -> ImagePool:
         needed = tuple(name for names in config.label_map.values() for name in names)
     listing = list_images(source, config.resolved_data_dir(), needed)
     prepared = load_folder_set(
-        listing,
+        found_images(listing),
         resolution=config.resolution,
         prepared_dir=cache_dir() / "tfds",
         storage=config.storage,
@@ -172,7 +222,10 @@ def _folder_pool(config: DatasetConfig, progress: Progress | None) -> ImagePool:
         licence=source.licence,
         citation=source.citation,
         groups=_groups(config, listing, progress),
-        warnings=_folder_warnings(listing, needed, prepared, config.split_method),
+        warnings=(
+            *_folder_warnings(listing, needed, config.split_method),
+            *conversion_warnings(prepared),
+        ),
     )
 
 
@@ -187,7 +240,7 @@ def _groups(
 
 
 def _folder_warnings(
-    listing: Listing, needed: Sequence[str], prepared: Prepared, split_method: str
+    listing: Listing, needed: Sequence[str], split_method: SplitMethod | None
 ) -> tuple[str, ...]:
     source = listing.source
     used = [source.class_names.index(name) for name in needed]
@@ -202,8 +255,6 @@ def _folder_warnings(
         warnings.append(f"{listing.leading_nowhere:,} symbolic links lead nowhere: left out")
     if listing.ignored:
         warnings.append(f"{listing.ignored:,} entries of class folders are no images: left out")
-    for phrase, (count, first) in sorted(prepared.metadata["conversions"].items()):
-        warnings.append(f"{count:,} images {phrase} (the first: {first})")
     return tuple(warnings)
 
 

@@ -12,40 +12,27 @@ import functools
 import hashlib
 import http.client
 import importlib.util
-import math
 import os
 import runpy
-import struct
 import urllib.request
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int32, UInt8
 
 from hqnn_jax.data.dataset import SPLIT_NAMES, Progress
-from hqnn_jax.data.records import images_per_read
+from hqnn_jax.data.npz_file import open_array, stream_images
 from hqnn_jax.errors import DataError, RunFolderError
 from hqnn_jax.files import locked, temporary_of
 
 _PREFIX_IN_FILE = {"train": "train", "validation": "val", "test": "test"}
 _CHUNK = 1 << 20
 _TIMEOUT_S = 30.0
-ARCHIVE_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    OSError,
-    NotImplementedError,  # zipfile, of a method it does not know
-    RuntimeError,  # zipfile, of an archive that claims to be encrypted
-    UnicodeDecodeError,
-    SyntaxError,  # NumPy, of the header of an array
-    struct.error,
-)
+_MISSING = "expected a MedMNIST file"
+_AGAIN = "move it away to download it again"
 
 
 @dataclass(frozen=True)
@@ -219,17 +206,7 @@ class ArchivedSplit:
         Raises:
             DataError: a damaged archive (told by its checksum, at the latest after the last image).
         """
-        step = images_per_read(self.image_shape)
-        size = math.prod(self.image_shape)
-        with _array_in(self.path, self.array) as (file, _):
-            for start in range(0, len(self), step):
-                count = min(step, len(self) - start)
-                content = file.read(count * size)
-                if len(content) < count * size:
-                    raise _damaged(self.path)
-                yield from np.frombuffer(content, np.uint8).reshape(count, *self.image_shape)
-            if file.read(1):  # reaching the end compares the checksum
-                raise _damaged(self.path)
+        yield from stream_images(self.path, self.array, self.image_shape, len(self), _AGAIN)
 
 
 def read_splits(path: Path, source: MedMnistSource) -> dict[str, ArchivedSplit]:
@@ -246,50 +223,15 @@ def read_splits(path: Path, source: MedMnistSource) -> dict[str, ArchivedSplit]:
 
 def _open_split(path: Path, split: str, source: MedMnistSource) -> ArchivedSplit:
     prefix = _PREFIX_IN_FILE[split]
-    with _array_in(path, f"{prefix}_labels") as (file, header):
+    with open_array(path, f"{prefix}_labels", _MISSING, _AGAIN) as (file, header):
         labels = np.frombuffer(file.read(), header.dtype).reshape(header.shape)
-    with _array_in(path, f"{prefix}_images") as (_, header):
+    with open_array(path, f"{prefix}_images", _MISSING, _AGAIN) as (_, header):
         labels = checked_labels(
             header.shape, header.dtype, labels, where=f"{path}, {split} split", source=source
         )
     height, width = header.shape[1:3]
     shape = (height, width, source.num_channels)
     return ArchivedSplit(path, f"{prefix}_images", shape, labels)
-
-
-class _Header(NamedTuple):
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-
-@contextlib.contextmanager
-def _array_in(path: Path, name: str) -> Iterator[tuple[IO[bytes], _Header]]:
-    """Open an array of an `.npz` archive at its first value.
-
-    NumPy would read all of it, and some of the sets do not fit into memory.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0
-            if version != (1, 0):
-                read = np.lib.format.read_array_header_2_0
-            shape, in_columns, dtype = read(file)
-            if dtype.hasobject:
-                raise DataError(f"{path}: {name} of mixed size; expected one array of equal images")
-            if in_columns and len(shape) > 1:
-                raise DataError(f"{path}: {name} lies in columns; expected rows (C order)")
-            yield file, _Header(shape, dtype)
-    except KeyError:
-        raise DataError(f"{path}: array {name} is missing; expected a MedMNIST file") from None
-    except (*ARCHIVE_ERRORS, ValueError) as error:
-        raise _damaged(path) from error
-
-
-def _damaged(path: Path) -> DataError:
-    return DataError(
-        f"{path}: corrupt or truncated; expected an .npz archive; move it away to download it again"
-    )
 
 
 def checked_labels(

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int, Int32, UInt8
+from jaxtyping import Float32, Int, Int32, UInt8
 
+from hqnn_jax.data.headers import Headers
 from hqnn_jax.data.records import RecordImages, take
 from hqnn_jax.errors import ConfigurationError, DataError
 from hqnn_jax.text import did_you_mean
@@ -20,7 +21,8 @@ class ImagePool:
 
     name: str
     images: UInt8[np.ndarray | RecordImages, "num_images height width channels"]
-    labels: Int32[np.ndarray, " num_images"]
+    labels: Int32[np.ndarray, "num_images *num_labels"]
+    """The class of each image; of a multi-label set, 1 or 0 for each label."""
     class_names: tuple[str, ...]
     digests: tuple[bytes, ...]
     """SHA-256 of the bytes of each image."""
@@ -34,8 +36,14 @@ class ImagePool:
     synthetic: bool = False
     groups: Int[np.ndarray, " num_images"] | None = None
     """Images of one patient or source image have the same number; None where nothing is known."""
+    weights: Float32[np.ndarray, " num_images"] | None = None
+    """Of each image in the training loss; None for the same."""
     warnings: tuple[str, ...] = ()
     """What a reader of any figure on these images has to know, one sentence each."""
+    headers: Headers | None = None
+    """Kind and size of each image before it was stored, where they are known."""
+    url: str = ""
+    description: str = ""
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -51,6 +59,8 @@ class ImagePool:
             parts=self.parts[indices],
             files=tuple(self.files[index] for index in indices.tolist()),
             groups=None if self.groups is None else self.groups[indices],
+            weights=None if self.weights is None else self.weights[indices],
+            headers=None if self.headers is None else self.headers.select(indices),
         )
 
     def with_warnings(self, *warnings: str) -> ImagePool:

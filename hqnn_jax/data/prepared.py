@@ -34,6 +34,7 @@ class Prepared:
 
     images: UInt8[np.ndarray | RecordImages, "num_images height width channels"]
     labels: Int32[np.ndarray, " num_images"]
+    """What is stored with each image; -1 where nothing is."""
     digests: tuple[bytes, ...]
     """SHA-256 of the bytes of each image."""
     part_sizes: dict[str, int]
@@ -43,18 +44,18 @@ class Prepared:
 
 
 def image_features(
-    image_shape: tuple[int, int, int], class_names: Sequence[str]
+    image_shape: tuple[int, int, int], class_names: Sequence[str] | None
 ) -> tfds.features.FeaturesDict:
-    """Return the features of an image classification set: `image` uint8 and `label`."""
-    return tfds.features.FeaturesDict(
-        {
-            # As bytes: features.Image would need TensorFlow to encode an array.
-            "image": tfds.features.Tensor(
-                shape=image_shape, dtype=np.uint8, encoding=tfds.features.Encoding.BYTES
-            ),
-            "label": tfds.features.ClassLabel(names=list(class_names)),
-        }
-    )
+    """Return the features of a set: `image` uint8, and `label` unless `class_names` is None."""
+    features = {
+        # As bytes: features.Image would need TensorFlow to encode an array.
+        "image": tfds.features.Tensor(
+            shape=image_shape, dtype=np.uint8, encoding=tfds.features.Encoding.BYTES
+        )
+    }
+    if class_names is not None:
+        features["label"] = tfds.features.ClassLabel(names=list(class_names))
+    return tfds.features.FeaturesDict(features)
 
 
 def is_prepared(builder: tfds.core.DatasetBuilder) -> bool:
@@ -192,7 +193,7 @@ def read_prepared(
 
     def store(number: int, example: dict[str, Any]) -> None:
         position = start + number
-        labels[position] = example["label"]
+        labels[position] = example.get("label", -1)
         digests[position] = hashlib.sha256(np.ascontiguousarray(example["image"]).data).digest()
         if isinstance(images, np.ndarray):
             images[position] = example["image"]

@@ -59,11 +59,22 @@ def _official(pool: ImagePool, config: SplitConfig) -> dict[str, Indices]:
         raise ConfigurationError(
             f"dataset.split.method: {pool.name} has no official split; expected stratified"
         )
+    parts = {name: parts[name] for name in SPLIT_NAMES if name in parts}
     if "validation" not in parts:
+        method = "stratified" if pool.groups is None else "grouped"
         parts["train"], parts["validation"] = _divide(
-            pool, parts["train"], config.validation, config.seed, "stratified"
+            pool, parts["train"], config.validation, config.seed, method
         )
     return parts
+
+
+def divided_groups(pool: ImagePool, splits: Mapping[str, Indices]) -> tuple[str, ...]:
+    """Return a sentence about groups with images in more than one split, if there are any."""
+    if pool.groups is None:
+        return ()
+    present = np.concatenate([np.unique(pool.groups[indices]) for indices in splits.values()])
+    divided = int((np.unique(present, return_counts=True)[1] > 1).sum())
+    return (f"{divided:,} groups have images in more than one split",) if divided else ()
 
 
 def _divide(

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int, Int32, UInt8
+from jaxtyping import Int
 
 from hqnn_jax.data.dataset import Split
 
-Batch = tuple[UInt8[np.ndarray, "batch height width channels"], Int32[np.ndarray, " batch"]]
+Batch = tuple[np.ndarray, ...]
+"""Images uint8 [batch, height, width, channels], labels int32 [batch] and, where the split has any,
+weights float32 [batch]."""
 
 _THREADS = 4
 _BATCHES_AHEAD = 4
@@ -31,7 +33,7 @@ class _Batches:
     def __getitem__(self, position: int) -> Batch:
         start = (self.start_step + position) * self.batch_size
         chosen = self.order[start : start + self.batch_size]
-        return self.split.images[chosen], self.split.labels[chosen]
+        return self.split.at(chosen)
 
 
 def stream_batches(

@@ -245,7 +245,7 @@ def _of_one_seed(
     theirs = other.their_labels()
     labels = other.class_labels[theirs]
     kept = np.unique(labels)
-    settings = {
+    settings: dict[str, Any] = {
         "calibration_bins": options.calibration_bins,
         "bootstrap_samples": options.bootstrap_samples,
         "seed": seed,

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 from sklearn import metrics as sklearn_metrics
 
+from hqnn_jax.config.names import TaskName
 from hqnn_jax.errors import DataError, TrainingError
 from hqnn_jax.evaluation import statistics
 
@@ -211,16 +212,30 @@ METRICS: Mapping[str, Metric] = {
 
 Those without `of_confusion` and `of_samples` are resampled by `statistics.confusion_metrics`.
 """
+ORDINAL_METRICS: Mapping[str, Metric] = {
+    "quadratic_kappa": Metric(
+        "Quadratic kappa", of_confusion=statistics.quadratic_kappa, always=False
+    ),
+}
+"""What sets of classes in an order have beside `METRICS`."""
 RECORDED_METRICS = tuple(name for name, metric in METRICS.items() if metric.recorded)
 COMPARED_METRICS = tuple(name for name, metric in METRICS.items() if metric.compared)
 CLASS_METRICS: Mapping[str, str] = {"precision": "Precision", "recall": "Recall", "f1": "F1"}
 """Every metric that each class has, and how pages call it."""
-LABELS = {**{name: metric.label for name, metric in METRICS.items()}, **CLASS_METRICS}
+LABELS = {
+    **{name: metric.label for name, metric in {**METRICS, **ORDINAL_METRICS}.items()},
+    **CLASS_METRICS,
+}
 INTERVAL_METHODS = {
     **{name: WILSON if metric.counted else BOOTSTRAP for name, metric in METRICS.items()},
     **{name: BOOTSTRAP if name == "f1" else WILSON for name in CLASS_METRICS},
 }
 """Metric -> how its interval is made: Wilson's for proportions, else the percentile bootstrap."""
+
+
+def metrics_of(task: TaskName) -> Mapping[str, Metric]:
+    """Return the metrics of one number per split of a set of one class an image."""
+    return {**METRICS, **ORDINAL_METRICS} if task == "ordinal" else METRICS
 
 
 def point_estimates(
@@ -230,7 +245,7 @@ def point_estimates(
     num_bins: int,
 ) -> dict[str, Any]:
     """Return every metric of one split, without intervals; undefined ones are None."""
-    return _estimates(_split(probabilities, labels, num_bins), class_names)
+    return _estimates(_split(probabilities, labels, num_bins), class_names, METRICS)
 
 
 def _split(probabilities: np.ndarray, labels: np.ndarray, num_bins: int) -> SplitPredictions:
@@ -241,9 +256,11 @@ def _split(probabilities: np.ndarray, labels: np.ndarray, num_bins: int) -> Spli
     return SplitPredictions(probabilities, labels, confusion, num_bins)
 
 
-def _estimates(split: SplitPredictions, class_names: Sequence[str]) -> dict[str, Any]:
+def _estimates(
+    split: SplitPredictions, class_names: Sequence[str], metrics: Mapping[str, Metric]
+) -> dict[str, Any]:
     return {
-        **{name: metric.value(split) for name, metric in METRICS.items()},
+        **{name: metric.value(split) for name, metric in metrics.items()},
         "roc_auc_classes": _averaged_classes(split.areas),
         "per_class": _per_class(split, class_names),
         "confusion_matrix": split.confusion.tolist(),
@@ -258,6 +275,7 @@ def compute_metrics(
     calibration_bins: int = 15,
     bootstrap_samples: int = 1000,
     seed: int = 0,
+    task: TaskName = "multiclass",
 ) -> dict[str, Any]:
     """Compute the metrics of one split with 95 % intervals.
 
@@ -287,9 +305,10 @@ def compute_metrics(
         calibration_bins: number of equal-width bins of the expected calibration error.
         bootstrap_samples: number of resamples.
         seed: seed of the resamples.
+        task: `ordinal` for classes in an order.
 
     Returns:
-        A dictionary of JSON types: every one of `METRICS`; `intervals` (the same keys, each
+        A dictionary of JSON types: all of `metrics_of(task)`; `intervals` (the same keys, each
         `[lower, upper]` or None); `interval_methods` (`INTERVAL_METHODS`); `roc_auc_classes`;
         `per_class` (a list of `class`, `precision`, `recall`, `f1`, one-vs-rest `accuracy` and
         `roc_auc`, `support`, and `intervals` of precision, recall and F1); `confusion_matrix`
@@ -302,13 +321,14 @@ def compute_metrics(
     """
     _check(probabilities, labels, class_names)
     split = _split(probabilities, labels, calibration_bins)
-    result, confusion = _estimates(split, class_names), split.confusion
+    metrics = metrics_of(task)
+    result, confusion = _estimates(split, class_names, metrics), split.confusion
     drawn = statistics.bootstrap(
         confusion,
-        of_confusion={name: m.of_confusion for name, m in METRICS.items() if m.of_confusion},
+        of_confusion={name: m.of_confusion for name, m in metrics.items() if m.of_confusion},
         of_samples={
             name: functools.partial(metric.of_samples, split)
-            for name, metric in METRICS.items()
+            for name, metric in metrics.items()
             if metric.of_samples
         },
         num_resamples=bootstrap_samples,
@@ -319,7 +339,7 @@ def compute_metrics(
         name: statistics.wilson_interval(round(result[name] * len(labels)), len(labels))
         if metric.counted
         else statistics.percentile_interval(drawn[name])
-        for name, metric in METRICS.items()
+        for name, metric in metrics.items()
     }
     for c, entry in enumerate(result["per_class"]):
         entry["intervals"] = {
@@ -327,7 +347,8 @@ def compute_metrics(
             "recall": statistics.wilson_interval(int(hits[c]), int(actual[c])),
             "f1": statistics.percentile_interval(drawn["f1"][:, c]),
         }
-    result["interval_methods"] = dict(INTERVAL_METHODS)
+    further = {name: BOOTSTRAP for name in metrics if name not in METRICS}
+    result["interval_methods"] = {**INTERVAL_METHODS, **further}
     return result
 
 
@@ -371,6 +392,7 @@ def mean_over_seeds(per_seed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             name: None
             if mean[name] is None
             else float(np.std([metrics[name] for metrics in per_seed], ddof=1))
-            for name in METRICS
+            for name in (*METRICS, *ORDINAL_METRICS)
+            if name in mean
         }
     return mean

@@ -60,6 +60,26 @@ def confusion_metrics(
     }
 
 
+def quadratic_kappa(
+    confusion: Num[np.ndarray, "*resamples classes classes"],
+) -> Float[np.ndarray, "*resamples"]:
+    """Compute Cohen's kappa with quadratic weights (Cohen, 1968), for classes in an order.
+
+    One minus the mean squared distance between true and predicted class, as a share of what it
+    would be by chance; NaN where labels and predictions all are of one class.
+
+    Args:
+        confusion: counts, true class along axis -2, predicted class along axis -1.
+    """
+    counts = confusion.astype(np.float64)
+    grades = np.arange(counts.shape[-1])
+    squares = (grades[:, None] - grades) ** 2
+    chance = counts.sum(axis=-1)[..., :, None] * counts.sum(axis=-2)[..., None, :]
+    expected = (chance * squares).sum(axis=(-2, -1)) / counts.sum(axis=(-2, -1))
+    found = (counts * squares).sum(axis=(-2, -1))
+    return np.asarray(1 - found / np.where(expected == 0, np.nan, expected))
+
+
 def roc_auc_of_class(
     scores: Float[np.ndarray, " samples"],
     positive: np.ndarray,

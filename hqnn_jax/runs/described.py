@@ -24,19 +24,23 @@ _TRAINED_CIRCUITS = tuple(name for name in CIRCUIT_MIDDLES if MIDDLES[name].trai
 def describe_data(dataset: DatasetConfig) -> str:
     """Return which images a run has, in which classes, and how they are divided."""
     split = dataset.split
-    parts = [f"{dataset.name} at {dataset.resolution} px"]
+    parts = [f"{dataset.title} at {dataset.resolution} px"]
     if dataset.positive_labels is not None:
         parts.append(f"labels {', '.join(map(str, dataset.positive_labels))} against the rest")
     if dataset.label_map is not None:
         parts.append("classes " + ", ".join(dataset.label_map))
     if dataset.images_per_class is not None:
         parts.append(f"{count(dataset.images_per_class)} images of each class")
-    if dataset.split_method == "official":
+    if split.file is not None:
+        parts.append(f"split of {split.file.name}")
+    elif dataset.split_method == "official":
         parts.append("official split")
     else:
         shares = (1 - split.validation - split.test, split.validation, split.test)
         divided = " / ".join(f"{short(100 * share, 3)}" for share in shares)
-        parts.append(f"{dataset.split_method} split {divided} %, seed {split.seed}")
+        method = dataset.split_method
+        how = "split of its own, else" if method is None else f"{method} split"
+        parts.append(f"{how} {divided} %, seed {split.seed}")
     return "; ".join(parts)
 
 

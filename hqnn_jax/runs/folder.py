@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,7 +60,8 @@ class RunFolder:
 
     def cross_predictions(self, dataset: str, number: int) -> Path:
         """Return the file of the predictions on another dataset, the `number`-th of its name."""
-        return self.path / f"cross_{dataset}{f'_{number}' if number > 1 else ''}.npz"
+        name = re.sub(r"[^\w.-]+", "_", dataset)
+        return self.path / f"cross_{name}{f'_{number}' if number > 1 else ''}.npz"
 
     def prepare(self, config: Config, *, resume: bool) -> list[str]:
         """Begin a run in the folder, or check that one can be resumed in it.
@@ -164,7 +166,7 @@ class RunFolder:
             ConfigurationError: if its own cannot be used.
         """
         stored, given = (
-            c.model_dump(mode="json", exclude={"dataset": {"data_dir"}})
+            c.model_dump(mode="json", exclude={"dataset": {"data_dir", "path"}})
             for c in (load_config(self.config), config)
         )
         what = f"{self.path}: {run} has another configuration"

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from hqnn_jax.data.dataset import SPLIT_NAMES
-from hqnn_jax.evaluation.metrics import CLASS_METRICS, LABELS, METRICS
+from hqnn_jax.evaluation.metrics import CLASS_METRICS, LABELS, metrics_of
 from hqnn_jax.evaluation.published import Published
 from hqnn_jax.reporting import formatting
 from hqnn_jax.reporting.document import (
@@ -112,6 +112,13 @@ def _cell(figures: Mapping[str, Any], metric: str) -> TableCell:
     )
 
 
+def _shown(run: FinishedRun) -> tuple[str, ...]:
+    """Return the metrics of the run's task that it was evaluated with."""
+    return tuple(
+        name for name in metrics_of(run.config.dataset.task_name) if name in run.metrics["test"]
+    )
+
+
 def _test_split(run: FinishedRun) -> Section:
     evaluation, several = run.config.evaluation, len(run.seeds) > 1
     resamples = formatting.count(evaluation.bootstrap_samples)
@@ -129,20 +136,20 @@ def _test_split(run: FinishedRun) -> Section:
         + "."
     )
     test = run.metrics["test"]
-    cards = (_card(LABELS[metric], test, metric, several=several) for metric in METRICS)
+    cards = (_card(LABELS[metric], test, metric, several=several) for metric in _shown(run))
     return Section("Test split", (Cards(tuple(cards)), note(text)))
 
 
 def _by_split(run: FinishedRun) -> Iterator[Block]:
-    metrics = run.metrics
+    metrics, shown = run.metrics, _shown(run)
     heads = (
-        TableCell(LABELS[metric], interval_method(metrics["test"], metric)) for metric in METRICS
+        TableCell(LABELS[metric], interval_method(metrics["test"], metric)) for metric in shown
     )
     rows: tuple[tuple[str | TableCell, ...], ...] = tuple(
         (
             split,
             formatting.count(sum(entry["support"] for entry in metrics[split]["per_class"])),
-            *(_cell(metrics[split], metric) for metric in METRICS),
+            *(_cell(metrics[split], metric) for metric in shown),
         )
         for split in SPLIT_NAMES
     )
@@ -156,12 +163,12 @@ def _by_split(run: FinishedRun) -> Iterator[Block]:
     if len(run.seeds) > 1:
         yield Heading("Test split, seed by seed")
         yield Table(
-            ("Seed", "Evaluated epoch", *(LABELS[metric] for metric in METRICS)),
+            ("Seed", "Evaluated epoch", *(LABELS[metric] for metric in shown)),
             tuple(
                 (
                     str(entry["seed"]),
                     str(entry["best_epoch"]),
-                    *(_cell(entry["test"], metric) for metric in METRICS),
+                    *(_cell(entry["test"], metric) for metric in shown),
                 )
                 for entry in metrics["seeds"]
             ),
@@ -292,6 +299,7 @@ def _dataset(dataset: Mapping[str, Any]) -> Section:
         "Images": dataset["counts"],
         "Licence": dataset["licence"],
         "Citation": dataset["citation"],
+        **{k.capitalize(): dataset[k] for k in ("url", "description") if k in dataset},
         "Fingerprint (SHA-256)": dataset["fingerprint"],
     }
     shared = "; ".join(

@@ -189,6 +189,7 @@ def _metrics(
                     calibration_bins=setup.config.evaluation.calibration_bins,
                     bootstrap_samples=setup.config.evaluation.bootstrap_samples,
                     seed=each.seed,
+                    task=setup.config.dataset.task_name,
                 )
                 for name, split in setup.dataset.splits().items()
             },

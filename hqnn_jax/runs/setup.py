@@ -200,7 +200,8 @@ class Setup:
         inputs, examples = self.inputs[split], self.dataset.splits()[split]
         if isinstance(inputs, RecordImages):
             return examples
-        return Examples(jnp.asarray(inputs), jnp.asarray(examples.labels))
+        weights = None if examples.weights is None else jnp.asarray(examples.weights)
+        return Examples(jnp.asarray(inputs), jnp.asarray(examples.labels), weights)
 
     def trained_parameters(self, variables: Variables) -> dict[str, int]:
         """Return the count of trained parameters per group, and in total."""
@@ -216,7 +217,8 @@ class Setup:
     def description(self, seed: int) -> dict[str, Any]:
         """Return what a checkpoint of a seed belongs to."""
         config = self.config.model_dump(mode="json", include={"dataset", "model", "training"})
-        del config["dataset"]["data_dir"]
+        for place in ("data_dir", "path", "card"):
+            config["dataset"].pop(place, None)
         return {**config, "seed": seed, "dataset_fingerprint": self.dataset.fingerprint}
 
 
@@ -350,4 +352,5 @@ def describe_dataset(dataset: ImageDataset) -> dict[str, Any]:
         "warnings": list(dataset.warnings),
         "licence": dataset.licence,
         "citation": dataset.citation,
+        **{key: said for key in ("url", "description") if (said := getattr(dataset, key))},
     }

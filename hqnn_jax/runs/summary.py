@@ -53,9 +53,10 @@ def run_summary(folder: RunFolder) -> list[str]:
         found = metrics[split]
         figures = (found["accuracy"], *found["intervals"]["accuracy"], found["macro_f1"])
         accuracy, low, high, macro_f1 = (formatting.fixed(figure, 4) for figure in figures)
-        lines.append(
-            f"{split:10} accuracy {accuracy} (95 % interval {low}–{high}), macro F1 {macro_f1}"
-        )
+        line = f"{split:10} accuracy {accuracy} (95 % interval {low}–{high}), macro F1 {macro_f1}"
+        if "quadratic_kappa" in found:
+            line += f", quadratic kappa {formatting.fixed(found['quadratic_kappa'], 4)}"
+        lines.append(line)
     lines += [
         f"on {other['name']}: accuracy {formatting.fixed(other['open']['accuracy'], 4)} among all "
         f"classes, {formatting.fixed(other['closed']['accuracy'], 4)} among the mapped ones"

@@ -178,7 +178,7 @@ class Insights:
             mean, squares = carry
             size = task.training.batch_size
             chosen = _drawn(jax.random.fold_in(rows_key, index), rows, size)
-            batch = Examples(examples.inputs[chosen], examples.labels[chosen])
+            batch = examples.at(chosen)
             after = task.train_batch(state._replace(step=index), batch, class_weights)
             change = jax.tree.map(jnp.subtract, after.optimizer_state, mean)
             mean = jax.tree.map(lambda m, d: m + d / (index + 1), mean, change)

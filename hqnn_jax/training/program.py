@@ -105,8 +105,7 @@ def _probes(insights: Insights, data: TrainingData) -> tuple[Examples, Array]:
     rows = np.asarray(data.rows)
     count = min(len(rows), insights.num_examples)
     rows = rows[np.linspace(0, len(rows) - 1, count).astype(int)]
-    images, labels = jnp.asarray(data.train.images[rows]), jnp.asarray(data.train.labels[rows])
-    return Examples(images, labels), jnp.arange(count)
+    return Examples(*map(jnp.asarray, data.train.at(rows))), jnp.arange(count)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,10 +24,19 @@ from hqnn_jax.training.state import RunningMetrics, TrainState
 
 
 class Examples(NamedTuple):
-    """Inputs on the device, uint8 images or float32 features, and their labels."""
+    """Inputs on the device, uint8 images or float32 features, and what belongs to each.
+
+    `weights` are those of the examples in the training loss; None for the same.
+    """
 
     inputs: Shaped[Array, "num_examples *shape"]
     labels: Int[Array, "*seeds num_examples"]
+    weights: Float[Array, "num_examples"] | None = None
+
+    def at(self, indices: Int[Array, " chosen"]) -> Examples:
+        """Return the examples at some positions."""
+        weights = None if self.weights is None else self.weights[indices]
+        return Examples(self.inputs[indices], self.labels[indices], weights)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,14 +91,18 @@ class Task:
         logits: Float[Array, "batch num_classes"],
         labels: Int[Array, "batch"],
         class_weights: Float[Array, "num_classes"],
+        weights: Float[Array, "batch"] | None = None,
     ) -> Float[Array, ""]:
-        """Return the smoothed cross-entropy, averaged with the weight of each true class."""
+        """Return the smoothed cross-entropy, averaged with the weight of each true class.
+
+        `weights` are those of the examples, which the weights of classes are multiplied with.
+        """
         targets = optax.smooth_labels(
             jax.nn.one_hot(labels, logits.shape[-1]), self.training.label_smoothing
         )
         losses = optax.softmax_cross_entropy(logits, targets)
-        weights = class_weights[labels]
-        return jnp.sum(weights * losses) / jnp.sum(weights)
+        combined = class_weights[labels] if weights is None else class_weights[labels] * weights
+        return jnp.sum(combined * losses) / jnp.sum(combined)
 
     def train_step(
         self,
@@ -102,8 +115,7 @@ class Task:
         position = state.step % self.steps_per_epoch
         batch_size = self.training.batch_size
         indices = jax.lax.dynamic_slice(order, (position * batch_size,), (batch_size,))
-        batch = Examples(examples.inputs[indices], examples.labels[indices])
-        return self.train_batch(state, batch, class_weights)
+        return self.train_batch(state, examples.at(indices), class_weights)
 
     def train_batch(
         self, state: TrainState, batch: Examples, class_weights: Float[Array, "num_classes"]
@@ -116,7 +128,7 @@ class Task:
         def objective(params):
             variables = Variables(params, state.variables.batch_stats)
             outputs = self.model.apply_training(variables, inputs, dropout_key)
-            loss = self.loss(outputs.logits, labels, class_weights)
+            loss = self.loss(outputs.logits, labels, class_weights, batch.weights)
             if self.training.contrastive_weight > 0:
                 loss += self.training.contrastive_weight * supervised_contrastive(
                     outputs.representation, labels, self.training.contrastive_temperature

@@ -9,7 +9,7 @@ import pytest
 
 from hqnn_jax.config import FOLDER_NAMES, DatasetConfig
 from hqnn_jax.data.folder_listing import list_images
-from hqnn_jax.data.folder_set import FolderSet
+from hqnn_jax.data.folder_set import FolderSet, found_images
 from hqnn_jax.data.folder_sources import FOLDER_SOURCES
 from hqnn_jax.data.loading import load_dataset, load_pool
 from hqnn_jax.errors import DataError
@@ -83,7 +83,7 @@ def test_the_builder_carries_licence_citation_classes_and_instructions(make_set,
     make_set("pbc")
     source = FOLDER_SOURCES["pbc"]
     listing = list_images(source, tmp_path / "data", source.class_names)
-    builder = FolderSet(listing, 8, tmp_path / "tfds")
+    builder = FolderSet(found_images(listing), 8, tmp_path / "tfds")
     assert "CC BY 4.0" in builder.info.redistribution_info.license
     assert "105474" in builder.info.citation
     assert builder.info.homepage == source.homepage

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hqnn_jax.config import MEDMNIST_NAMES
-from hqnn_jax.data import medmnist_file
+from hqnn_jax.data import npz_file
 from hqnn_jax.data.medmnist import MedMnist, load_medmnist
 from hqnn_jax.data.medmnist_file import (
     MedMnistSource,
@@ -111,7 +111,7 @@ def test_download_then_prepared_copy_without_the_file(published, folders, capfd)
 def test_images_are_read_from_the_archive_in_small_parts(published, monkeypatch, save):
     arrays = _arrays()
     save(published, **arrays)
-    monkeypatch.setattr(medmnist_file, "images_per_read", lambda shape: 2)
+    monkeypatch.setattr(npz_file, "images_per_read", lambda shape: 2)
     for prefix, split in zip(
         SIZES, read_splits(published, _source(published)).values(), strict=True
     ):

@@ -1,0 +1,112 @@
+"""Images and labels that a function of the user's own returns.
+
+The function, `package.module:function` importable from the current folder, takes no arguments and
+returns either a mapping of arrays, named as in an `.npz` file (see `arrays`) and with `licence` and
+`citation` if it likes; or a `hqnn_jax.data.ImagePool`, which may say anything a pool can.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hqnn_jax.config import DatasetConfig
+from hqnn_jax.config.dataset import CardConfig
+from hqnn_jax.data.dataset import Progress
+from hqnn_jax.data.leakage import image_digests
+from hqnn_jax.data.own.arrays import arrays_in_memory, find_in_arrays
+from hqnn_jax.data.own.own_set import OwnSet, part_numbers, provenance
+from hqnn_jax.data.pool import ImagePool
+from hqnn_jax.errors import ConfigurationError, DataError, HqnnError
+from hqnn_jax.text import one_line
+
+_EXPECTED = "expected a mapping with the arrays images and labels, or a hqnn_jax.data.ImagePool"
+
+
+def load(config: DatasetConfig, progress: Progress | None) -> ImagePool:
+    """Return the images that the function `dataset.name` returns.
+
+    Raises:
+        ConfigurationError: no such function.
+        DataError: one that fails, or returns something else.
+    """
+    where = f"dataset.name {config.name!r}"
+    function = _imported(config.name)
+    if progress is not None:
+        progress(f"calling {config.name}", 0, 0)
+    try:
+        returned = function()
+    except (HqnnError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:  # somebody else's code
+        raise DataError(
+            f"{where}: raised {type(error).__name__}: {one_line(error, 200)}; {_EXPECTED}"
+        ) from error
+    if isinstance(returned, ImagePool):
+        return _checked(returned, where)
+    if not isinstance(returned, Mapping) or not all(isinstance(name, str) for name in returned):
+        raise DataError(f"{where}: returned {type(returned).__name__}; {_EXPECTED}")
+    said = {key: str(returned[key]) for key in CardConfig.model_fields if key in returned}
+    arrays = {key: value for key, value in returned.items() if key not in said}
+    source = arrays_in_memory(arrays, where)
+    own = find_in_arrays(source, config.name, Path(config.name), "")
+    return _pool(own, config, CardConfig(**said))
+
+
+def _pool(own: OwnSet, config: DatasetConfig, card: CardConfig) -> ImagePool:
+    found = own.found
+    images = np.stack(
+        [image for part in found.part_sizes for image, _ in found.read(part, config.resolution)]
+    )
+    return ImagePool(
+        images=images,
+        labels=own.labels,
+        class_names=own.class_names,
+        digests=image_digests(images),
+        **part_numbers(found.part_sizes),
+        files=found.files,
+        groups=own.groups,
+        weights=own.weights,
+        headers=found.headers,
+        **provenance(config, card),
+    )
+
+
+def _checked(pool: ImagePool, where: str) -> ImagePool:
+    """Return the pool if what it holds for each image is there for all of them."""
+    number = len(pool.images)
+    for name in ("labels", "digests", "parts", "files", "groups", "weights"):
+        values: Any = getattr(pool, name)
+        if values is not None and len(values) != number:
+            raise DataError(
+                f"{where}: its pool has {number:,} images but {len(values):,} {name}; expected one "
+                "for each image"
+            )
+    return pool
+
+
+def _imported(name: str) -> Callable[[], Any]:
+    module, _, attribute = name.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(
+            f"dataset.name: cannot import {attribute!r} from {module!r}: {one_line(error)}; "
+            "expected `package.module:function` importable from the current folder"
+        ) from error
+    except (Exception, SystemExit) as error:  # somebody else's code
+        raise ConfigurationError(
+            f"dataset.name: cannot import {attribute!r} from {module!r}: the module raised "
+            f"{type(error).__name__}: {one_line(error)}; expected a module that can be imported"
+        ) from error
+    if not callable(function):
+        raise ConfigurationError(
+            f"dataset.name: {attribute!r} in {module!r} is {type(function).__name__}; expected a "
+            "function that returns images and labels"
+        )
+    found: Callable[[], Any] = function
+    return found

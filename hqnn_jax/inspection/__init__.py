@@ -1,0 +1,1 @@
+"""Looking at a dataset before anything is trained on it."""
