@@ -6,7 +6,6 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from hqnn_jax.files import read_json
 from tests.cli.calls import SMALL, assert_one_error
 from tests.command_line import call
 
@@ -46,7 +45,7 @@ def test_a_folder_is_inspected_before_anything_is_trained(own, tmp_path):
     assert "sizes: 24 x 20 (81)" in lines
     assert any("1 images equal another one of the set byte for byte" in line for line in lines)
     assert any("class 'small' has 4 images in validation" in line for line in lines)
-    found = read_json(tmp_path / "found" / "inspection.json", AssertionError, "")
+    found = json.loads((tmp_path / "found" / "inspection.json").read_text())
     assert found["copies"] == [["large <b>/copy.png", "small/0.png"]]
     assert sum(map(sum, (found["counts"][s] for s in ("train", "validation", "test")))) == 81
     page = (tmp_path / "found" / "inspection.html").read_text()
