@@ -9,6 +9,7 @@ nothing else anew. Stored results depend on every value here: none may be change
 | `frozen_backbone` | `key(s)` of the first seed | values of a backbone that is never trained |
 | `training` | `key(s)`, 1 | everything in training, by the three streams below |
 | … `step` | training, step | augmentation and dropout of an optimiser step (split in two) |
+| … … `own_augmentation` | augmentation of a step, 2³¹ - 1 | the user's own augmentation |
 | … `epoch_order` | training, 2³¹ - 1, epoch | in which order an epoch visits the examples |
 | … `insights` | training, 2³¹ - 2 | which examples gradients and circuits are measured with |
 | `evaluation` | `key(s)`, 2, split, first image | shots and trajectories of each batch |
@@ -50,6 +51,7 @@ Seed = int | Int[Array, ""]
 
 _MODEL, _TRAINING, _EVALUATION = 0, 1, 2
 _ORDER, _INSIGHTS = 2**31 - 1, 2**31 - 2
+_OWN = 2**31 - 1
 _ROWS, _LABELS = 5_001, 5_002
 
 
@@ -73,6 +75,11 @@ def step(key: Key[Array, ""], number: Int[Array, ""]) -> tuple[Key[Array, ""], K
     """Return the keys of augmentation and of dropout in an optimiser step, from training's."""
     augmentation, dropout = jax.random.split(jax.random.fold_in(key, number))
     return augmentation, dropout
+
+
+def own_augmentation(key: Key[Array, ""]) -> Key[Array, ""]:
+    """Return the key of the user's own augmentation, from that of a step's augmentation."""
+    return jax.random.fold_in(key, _OWN)
 
 
 def epoch_order(key: Key[Array, ""], epoch: Int[Array, ""]) -> Key[Array, ""]:

@@ -1,6 +1,7 @@
 """docs/extending.md does what it says: every example, in a copy of the package as installed."""
 
 import ast
+import json
 import re
 import shutil
 import subprocess
@@ -15,8 +16,8 @@ GUIDE = (ROOT / "docs" / "extending.md").read_text()
 INSIDE = ("experiments", "benchmarks", "configs")
 """Folders at the top of the repository that are installed inside `hqnn_jax`."""
 MOST_FILES = {
-    "A circuit engine": 2, "A backbone": 2, "A middle": 2, "A metric": 2, "A dataset": 2,
-    "A paper": 3, "An ablation axis": 1, "An option of a command": 2,
+    "Parts of your own": 2, "A circuit engine": 2, "A backbone": 2, "A middle": 2, "A metric": 2,
+    "A dataset": 2, "A paper": 3, "An ablation axis": 1, "An option of a command": 2,
 }  # fmt: skip
 
 
@@ -90,7 +91,8 @@ def extended(tmp_path_factory):
     shutil.copy(ROOT / "experiment.py", folder)
 
     def place(path: str) -> Path:
-        return folder / path if path.startswith("hqnn_jax/") else package / path
+        own = "/" not in path
+        return folder / path if own or path.startswith("hqnn_jax/") else package / path
 
     for example in EXAMPLES:
         for path, text in example.files.items():
@@ -107,6 +109,16 @@ def test_nothing_new_takes_more_files_than_promised():
     taken = {example.title: len(example.paths()) for example in EXAMPLES}
     assert taken.keys() == MOST_FILES.keys()
     assert all(0 < number <= MOST_FILES[title] for title, number in taken.items()), taken
+
+
+@pytest.mark.slow
+def test_a_run_of_parts_of_your_own(extended):
+    call = [sys.executable, "-m", "experiment", "run", "mine.yaml", "--out", "mine"]
+    subprocess.run(call, check=True, cwd=extended, capture_output=True)
+    test = json.loads((extended / "mine" / "metrics.json").read_text())["test"]
+    low, high = test["intervals"]["my_parts:brier"]
+    assert 0 < low <= test["my_parts:brier"] <= high < 2
+    assert "my_parts:brier" in (extended / "mine" / "report.html").read_text()
 
 
 def test_every_example_does_what_it_says(extended):

@@ -26,6 +26,7 @@ def test_streams_are_those_that_stored_results_were_drawn_with():
             [fold(fold(training, 2147483647), 3)],
         ),
         "insights": ([keys.insights(training)], [fold(training, 2147483646)]),
+        "own_augmentation": ([keys.own_augmentation(training)], [fold(training, 2147483647)]),
         "evaluation": ([keys.evaluation(7, 2)], [fold(fold(seed, 2), 2)]),
     }
     for name, (found, wanted) in expected.items():
@@ -43,6 +44,6 @@ def test_draws_on_the_host_are_those_that_stored_results_were_made_with():
 
 def test_the_table_names_every_stream():
     streams = [name for name, _ in inspect.getmembers(keys, inspect.isfunction)]
-    assert len(streams) == 10
+    assert len(streams) == 11
     for name in streams:
         assert f"`{name}` |" in keys.__doc__

@@ -28,6 +28,7 @@ _NOT_OF_A_CELL: Any = {
     "dataset": {"data_dir": True, "card": True},
     "evaluation": {
         "paper": True,
+        "metrics": True,
         "bootstrap_samples": True,
         "explained_images": True,
         "cross_datasets": True,
@@ -239,17 +240,18 @@ def _agreeing(
 def _check_models(arms: Sequence[Arm]) -> None:
     """Build every model once, without computing anything."""
     # What can be refused without JAX is refused before its import, which takes seconds.
+    from hqnn_jax.runs.own_checks import check_imports
     from hqnn_jax.runs.setup import check_model
 
     checked = set()
     for arm in arms:
         model = arm.config.model
         described = model.model_dump_json(exclude={"backbone"})
-        if described in checked:
-            continue
-        checked.add(described)
         try:
-            check_model(model)
+            check_imports(arm.config)
+            if described not in checked:
+                check_model(model)
+                checked.add(described)
         except ConfigurationError as error:
             raise ConfigurationError(f"ablation: arm {arm.label!r}: {error}") from error
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import pkgutil
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Key
 
@@ -17,6 +19,8 @@ from hqnn_jax.backbones.pretrained import (
 )
 from hqnn_jax.config import BackboneConfig
 from hqnn_jax.config.names import BACKBONES
+from hqnn_jax.errors import ConfigurationError
+from hqnn_jax.own_parts import blamed_on, import_own, is_own
 
 
 def build_backbone(config: BackboneConfig, *, in_channels: int, key: Key[Array, ""]) -> Backbone:
@@ -45,6 +49,43 @@ def _dtype(config: BackboneConfig) -> str:
     return "float32" if jax.default_backend() == "cpu" else "bfloat16"
 
 
+_KEY, _OWN = "model.backbone.name", "a class derived from hqnn_jax.backbones.Backbone"
+
+
+def check_own_backbone(config: BackboneConfig, in_channels: int) -> None:
+    """Check that a backbone of the user's own makes features of images, without computing any.
+
+    Args:
+        config: of any backbone; those of the library are known to.
+        in_channels: number of channels of the images.
+
+    Raises:
+        ConfigurationError: if it cannot be imported or built, or returns something else.
+    """
+    if not is_own(config.name):
+        return
+    size = config.image_size
+    images = jax.ShapeDtypeStruct((2, size, size, in_channels), jnp.float32)
+
+    def features(images: Array) -> Array:
+        backbone = _new_backbone(config, in_channels, "float32", jax.random.key(0))
+        if not isinstance(backbone, Backbone):
+            raise ConfigurationError(
+                f"{_KEY}: {config.name!r} made {type(backbone).__name__}; expected {_OWN}"
+            )
+        backbone.eval()
+        found = backbone(images)
+        if found.shape != (2, backbone.num_features):
+            raise ConfigurationError(
+                f"{_KEY}: {config.name!r} returned shape {found.shape} for images of shape "
+                f"{images.shape}; expected (2, {backbone.num_features}), its num_features of each"
+            )
+        return found
+
+    with blamed_on(_KEY, config.name, _OWN):
+        nnx.eval_shape(features, images)
+
+
 def image_normalization(config: BackboneConfig) -> ImageNormalization:
     """Return the mean and deviation a backbone's images are normalised with.
 
@@ -64,9 +105,16 @@ def image_normalization(config: BackboneConfig) -> ImageNormalization:
 def _new_backbone(
     config: BackboneConfig, in_channels: int, dtype: str, key: Key[Array, ""]
 ) -> Backbone:
-    record = BACKBONES[config.name]
-    size = {"image_size": config.image_size} if record.one_image_size else {}
-    backbone: Backbone = pkgutil.resolve_name(record.factory)(
+    if is_own(config.name):
+        factory = import_own(_KEY, config.name, _OWN)
+        # Flax' metaclass hides the arguments of a class.
+        called = factory if inspect.isroutine(factory) else factory.__init__
+        sized = "image_size" in inspect.signature(called).parameters
+    else:
+        record = BACKBONES[config.name]
+        factory, sized = pkgutil.resolve_name(record.factory), record.one_image_size
+    size = {"image_size": config.image_size} if sized else {}
+    backbone: Backbone = factory(
         in_channels=in_channels, dtype=dtype, rngs=nnx.Rngs(params=key), **size
     )
     return backbone

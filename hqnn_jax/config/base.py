@@ -75,6 +75,28 @@ class ConfigSection(BaseModel):
         return dump_yaml(self.model_dump(mode="json"))
 
 
+def added(default: Any) -> Any:
+    """Return the default of a key that came when there were stored results without it.
+
+    It is left out of what is written while it has its default: hashes of cells, descriptions of
+    checkpoints and stored configurations then are those without the key.
+    """
+    return Field(default, exclude_if=lambda value: value == default)
+
+
+def import_path(value: str) -> str:
+    """Return `value` if it can be an import path, `package.module:name`."""
+    module, separator, name = value.partition(":")
+    if not (separator and name.isidentifier() and all(map(str.isidentifier, module.split(".")))):
+        raise ValueError("expected the import path of a function, package.module:function")
+    return value
+
+
+def known_or_own(value: str, names: Sequence[str]) -> str:
+    """Return `value` if it is one of `names`, or the import path of a part of the user's own."""
+    return value if ":" in value else known(value, names)
+
+
 def known(value: str, names: Sequence[str]) -> str:
     """Return `value` if it is one of `names`; the ValueError names the closest one."""
     if value not in names:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from hqnn_jax.config.base import ConfigSection, known
+from hqnn_jax.config.base import ConfigSection, added, import_path, known
 from hqnn_jax.config.dataset import DatasetConfig
 from hqnn_jax.config.names import PAPER_NAMES
 from hqnn_jax.config.noise import NoiseConfig
@@ -50,6 +50,9 @@ class EvaluationConfig(ConfigSection):
     shots: Annotated[int, Field(ge=1, le=10**9)] | None = None
     """Measurements of each group of commuting words, in evaluation; null for exact values."""
     bootstrap_samples: Annotated[int, Field(ge=100, le=100000)] = 1000
+    metrics: tuple[str, ...] = added(())
+    """`package.module:function` of your own metrics: `(labels[images], probabilities[images,
+    classes]) -> float`, each with a bootstrap interval."""
     calibration_bins: Annotated[int, Field(ge=2, le=1000)] = 15
     explained_images: Annotated[int, Field(ge=0, le=64)] = 6
     """Test images shown with Grad-CAM and integrated gradients; 0 for none."""
@@ -57,6 +60,13 @@ class EvaluationConfig(ConfigSection):
     """Other datasets the trained model is evaluated on."""
     paper: str | None = None
     """Name of the paper whose published figures the report shows beside ours."""
+
+    @field_validator("metrics")
+    @classmethod
+    def _different(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("expected each metric once")
+        return tuple(map(import_path, value))
 
     @field_validator("paper")
     @classmethod

@@ -13,7 +13,7 @@ from hqnn_jax.config.base import (
     Patience,
     Probability,
     Width,
-    known,
+    known_or_own,
     known_part,
 )
 from hqnn_jax.config.names import (
@@ -41,6 +41,7 @@ class BackboneConfig(ConfigSection):
     """The convolutional network that turns an image into features."""
 
     name: str
+    """A backbone of the library, or `package.module:name` of your own."""
     image_size: Annotated[int, Field(ge=8, le=1024)] = 28
     """Side in pixels the images are resized to inside the compiled step."""
     pretrained: PathOrName | None = None
@@ -57,7 +58,7 @@ class BackboneConfig(ConfigSection):
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto`: bfloat16 on GPU and TPU, float32 on CPU. Parameters are float32 in any case."""
 
-    _name = field_validator("name")(lambda value: known(value, BACKBONE_NAMES))
+    _name = field_validator("name")(lambda value: known_or_own(value, BACKBONE_NAMES))
 
     @model_validator(mode="after")
     def _pretrained_fits(self) -> BackboneConfig:
@@ -130,11 +131,7 @@ class CircuitConfig(ConfigSection):
     """Noise of the circuit that is trained, simulated exactly; null for an ideal circuit."""
     engine: EngineName = "auto"
 
-    @field_validator("name")
-    @classmethod
-    def _library_or_import_path(cls, value: str) -> str:
-        return value if ":" in value else known(value, CIRCUIT_NAMES)
-
+    _name = field_validator("name")(lambda value: known_or_own(value, CIRCUIT_NAMES))
     _embedding = field_validator("embedding")(lambda value: known_part(value, EMBEDDING_NAMES))
     _ansatz = field_validator("ansatz")(lambda value: known_part(value, ANSATZ_NAMES))
     _measured = field_validator("measurement")(lambda value: known_part(value, MEASUREMENT_NAMES))
@@ -203,7 +200,8 @@ class ModelConfig(ConfigSection):
     processor: MlpConfig = MlpConfig(widths=(64,))
     middle: str = "quantum"
     """What is between processor and classifier: the circuit, a circuit that lacks a part of it, a
-    classical control, or nothing; see `hqnn_jax.config.names.MIDDLES`."""
+    classical control, or nothing; see `hqnn_jax.config.names.MIDDLES`. Or `package.module:name` of
+    your own layer."""
     circuit: CircuitConfig = CircuitConfig()
     feature_scaling: Literal["none", "tanh", "standardised_tanh"] = "tanh"
     """`none`: the angles are the features themselves; `tanh`: (pi/2)·tanh(features);
@@ -218,7 +216,7 @@ class ModelConfig(ConfigSection):
     classifier: MlpConfig = MlpConfig(batch_norm=False)
     """Hidden layers before the final Linear layer to the logits."""
 
-    _middle = field_validator("middle")(lambda value: known(value, MIDDLE_NAMES))
+    _middle = field_validator("middle")(lambda value: known_or_own(value, MIDDLE_NAMES))
 
     @model_validator(mode="after")
     def _only_circuits_grow(self) -> ModelConfig:

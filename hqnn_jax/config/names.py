@@ -99,6 +99,13 @@ CIRCUIT_MIDDLES = tuple(name for name, record in MIDDLES.items() if record.kind 
 """Middles that are circuits."""
 
 
+def middle_record(name: str) -> MiddleRecord:
+    """Return what is known of a middle: of one's own, that it is a classical layer."""
+    return MIDDLES.get(name) or MiddleRecord("control", f"layer {name}", name)
+
+
+LOSS_NAMES = ("cross_entropy",)
+
 TaskName = Literal["multiclass", "ordinal", "multilabel"]
 """One class an image; one of several grades in an order; or any number of labels an image."""
 

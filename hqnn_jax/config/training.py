@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from hqnn_jax.config.base import (
     ConfigSection,
@@ -12,7 +12,11 @@ from hqnn_jax.config.base import (
     Patience,
     Positive,
     Probability,
+    added,
+    import_path,
+    known_or_own,
 )
+from hqnn_jax.config.names import LOSS_NAMES
 
 InsightName = Literal[
     "gradients",
@@ -43,6 +47,14 @@ class AugmentationConfig(ConfigSection):
     saturation: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
     """Shift drawn uniformly from [-hue, hue], as a share of the colour circle."""
+    function: str | None = added(None)
+    """`package.module:function` of your own, applied before all of these: `(key, images[batch,
+    height, width, channels] in [0, 1]) -> images`."""
+
+    @field_validator("function")
+    @classmethod
+    def _importable(cls, value: str | None) -> str | None:
+        return value if value is None else import_path(value)
 
     @model_validator(mode="after")
     def _ordered_scale(self) -> AugmentationConfig:
@@ -88,6 +100,10 @@ class TrainingConfig(ConfigSection):
     learning_rate: LearningRates = LearningRates()
     weight_decay: NotNegative = 1e-2
     """Decoupled weight decay (AdamW), on matrices and kernels only, never on the circuit."""
+    loss: str = added("cross_entropy")
+    """Of each image, averaged with `class_weights`; or `package.module:function` of your own,
+    `(logits[batch, classes], targets[batch, classes]) -> [batch]`, the targets being the smoothed
+    one-hot labels. The validation loss is the plain cross-entropy all the same."""
     label_smoothing: Probability = 0.0
     class_weights: Literal["none", "inverse_frequency"] = "none"
     clip_norm: Positive | None = None
@@ -102,3 +118,5 @@ class TrainingConfig(ConfigSection):
     average_decay: Probability = 0.0
     """Decay per step of the exponential moving average of the parameters that is validated and
     evaluated; 0 evaluates the parameters themselves."""
+
+    _loss = field_validator("loss")(lambda value: known_or_own(value, LOSS_NAMES))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from hqnn_jax import keys
 from hqnn_jax.config import AugmentationConfig
 from hqnn_jax.data.affine import PRNGKey, random_affine_parameters, sample_affine
 from hqnn_jax.data.colour import (
@@ -15,6 +18,7 @@ from hqnn_jax.data.colour import (
     adjust_saturation,
 )
 from hqnn_jax.data.preprocessing import normalise, resize, to_float
+from hqnn_jax.own_parts import blamed_on, import_function, require_floats
 
 __all__ = [
     "adjust_brightness",
@@ -33,6 +37,12 @@ __all__ = [
 ]
 
 
+_KEY = "training.augmentation.function"
+_EXPECTED = (
+    "a function (key, images[batch, height, width, channels]) -> images, as many and in float"
+)
+
+
 def augment(
     key: PRNGKey,
     images: Float[Array, "batch height width channels"],
@@ -41,10 +51,11 @@ def augment(
 ) -> Float[Array, "batch out_height out_width channels"]:
     """Return randomly changed copies of the images.
 
-    Brightness, contrast, saturation and hue change first, in this order: at the stored size, which
-    is 16 times cheaper than after enlarging 28 pixels to 112. Then crop, flips and rotation are
-    one affine map per image and one bilinear sampling, directly at `output_size` where that
-    enlarges. Only what `config` enables is compiled; the default changes nothing but the size.
+    A function of the user's own changes them first. Then brightness, contrast, saturation and hue
+    change, in this order: at the stored size, which is 16 times cheaper than after enlarging 28
+    pixels to 112. Then crop, flips and rotation are one affine map per image and one bilinear
+    sampling, directly at `output_size` where that enlarges. Only what `config` enables is compiled;
+    the default changes nothing but the size.
 
     Args:
         key: JAX random key; the same key gives the same result.
@@ -52,11 +63,43 @@ def augment(
         config: which operations, and how strong (static under `jax.jit`).
         output_size: side of the result in pixels; default: the size of the images.
     """
+    if config.function is not None:
+        images = own_function(config.function)(keys.own_augmentation(key), images)
     shape_key, colour_key, turn_key = jax.random.split(key, 3)
     images = colour_jitter(colour_key, images, config)
     if config.quarter_turns:
         images = random_quarter_turns(turn_key, images)
     return _reshape(shape_key, images, config, output_size)
+
+
+def own_function(name: str) -> Callable[[PRNGKey, Array], Array]:
+    """Import an augmentation of the user's own; see `AugmentationConfig.function`.
+
+    Raises:
+        ConfigurationError: if there is none that can be called so.
+    """
+    function: Callable[[PRNGKey, Array], Array] = import_function(_KEY, name, "key", "images")
+    return function
+
+
+def check_own_augmentation(name: str, shape: tuple[int, ...]) -> None:
+    """Check that an augmentation of the user's own returns images, without computing any.
+
+    Args:
+        name: its import path.
+        shape: of one image, as stored.
+
+    Raises:
+        ConfigurationError: if it does not.
+    """
+    images = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
+    function = own_function(name)
+    with blamed_on(_KEY, name, _EXPECTED):
+        found = jax.eval_shape(function, jax.eval_shape(jax.random.key, 0), images)
+    require_floats(
+        found, (2, None, None, shape[-1]), f"{_KEY}: {name!r}", f"images of shape {images.shape}",
+        _EXPECTED,
+    )  # fmt: skip
 
 
 def _reshape(

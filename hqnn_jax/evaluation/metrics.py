@@ -276,6 +276,7 @@ def compute_metrics(
     bootstrap_samples: int = 1000,
     seed: int = 0,
     task: TaskName = "multiclass",
+    own: Mapping[str, Metric] | None = None,
 ) -> dict[str, Any]:
     """Compute the metrics of one split with 95 % intervals.
 
@@ -306,10 +307,12 @@ def compute_metrics(
         bootstrap_samples: number of resamples.
         seed: seed of the resamples.
         task: `ordinal` for classes in an order.
+        own: further metrics by name, see `hqnn_jax.evaluation.own_metrics`.
 
     Returns:
-        A dictionary of JSON types: all of `metrics_of(task)`; `intervals` (the same keys, each
-        `[lower, upper]` or None); `interval_methods` (`INTERVAL_METHODS`); `roc_auc_classes`;
+        A dictionary of JSON types: all of `metrics_of(task)` and of `own`; `intervals` (the same
+        keys, each `[lower, upper]` or None); `interval_methods` (`INTERVAL_METHODS`);
+        `roc_auc_classes`;
         `per_class` (a list of `class`, `precision`, `recall`, `f1`, one-vs-rest `accuracy` and
         `roc_auc`, `support`, and `intervals` of precision, recall and F1); `confusion_matrix`
         (counts, true class first).
@@ -321,7 +324,7 @@ def compute_metrics(
     """
     _check(probabilities, labels, class_names)
     split = _split(probabilities, labels, calibration_bins)
-    metrics = metrics_of(task)
+    metrics = {**metrics_of(task), **(own or {})}
     result, confusion = _estimates(split, class_names, metrics), split.confusion
     drawn = statistics.bootstrap(
         confusion,
@@ -392,7 +395,6 @@ def mean_over_seeds(per_seed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             name: None
             if mean[name] is None
             else float(np.std([metrics[name] for metrics in per_seed], ddof=1))
-            for name in (*METRICS, *ORDINAL_METRICS)
-            if name in mean
+            for name in mean["intervals"]
         }
     return mean

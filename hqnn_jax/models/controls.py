@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import dataclasses
 import itertools
 import math
@@ -18,8 +19,9 @@ from jaxtyping import Array, Float, Key
 from hqnn_jax.circuits import Circuit, Inputs
 from hqnn_jax.circuits.analysis.fourier import Frequencies, find_frequencies
 from hqnn_jax.circuits.simulation.components import product_state
-from hqnn_jax.config.names import MIDDLES
+from hqnn_jax.config.names import middle_record
 from hqnn_jax.errors import CircuitError, ConfigurationError
+from hqnn_jax.own_parts import blamed_on, import_own, is_own
 
 TOLERANCE = 0.10
 """Largest relative difference between the parameter counts of a matched layer and the circuit."""
@@ -264,22 +266,50 @@ def build_control(middle: str, circuit: Circuit, *, rngs: nnx.Rngs) -> Control:
     ends in tanh and cannot reach it, by the one that comes closest.
 
     Args:
-        middle: name of a control in `MIDDLES`.
+        middle: name of a control in `hqnn_jax.config.names.MIDDLES`, or import path of one.
         circuit: with its noise, which is left out here.
         rngs: `params` is drawn from, first for the circuit's weights.
 
     Raises:
         ConfigurationError: if the circuit has no such control.
     """
-    made_by = MIDDLES[middle].made_by
-    assert made_by is not None
     weights_key = rngs.params()
-    control: Control = pkgutil.resolve_name(made_by).for_circuit(circuit, rngs=rngs)
-    preactivations = control.preactivations(reference_inputs(circuit.num_features))
+    inputs = reference_inputs(circuit.num_features)
+    with _told(middle):
+        control = _control_class(middle).for_circuit(circuit, rngs=rngs)
+        preactivations = control.preactivations(inputs)
+    if preactivations.shape != (len(inputs), circuit.num_outputs):
+        raise ConfigurationError(
+            f"model.middle: {middle!r} returned shape {preactivations.shape} for inputs of shape "
+            f"{inputs.shape}; expected one of each of the circuit's {circuit.num_outputs} outputs"
+        )
     target = _circuit_deviation(circuit.with_noise(None), weights_key)
     factor = _saturating_factor if control.saturates else _linear_factor
     control.last[...] = control.last[...] * factor(preactivations, target)
     return control
+
+
+_OWN = "a class derived from hqnn_jax.models.controls.Control"
+
+
+def _control_class(middle: str) -> type[Control]:
+    """Return the class of a control; see `build_control`."""
+    made_by = middle_record(middle).made_by
+    assert made_by is not None
+    if not is_own(middle):
+        known: type[Control] = pkgutil.resolve_name(made_by)
+        return known
+    found = import_own("model.middle", middle, _OWN)
+    if not isinstance(found, type) or not issubclass(found, Control):
+        raise ConfigurationError(
+            f"model.middle: {middle!r} is no class of that kind; expected {_OWN}"
+        )
+    return found
+
+
+def _told(middle: str) -> contextlib.AbstractContextManager[None]:
+    """Tell what a middle of the user's own raises in one line."""
+    return blamed_on("model.middle", middle, _OWN) if is_own(middle) else contextlib.nullcontext()
 
 
 def reference_inputs(num_features: int) -> Float[Array, "256 num_features"]:

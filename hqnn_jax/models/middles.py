@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable
@@ -20,10 +19,11 @@ from hqnn_jax.circuits import (
     depolarizing,
 )
 from hqnn_jax.config import CircuitConfig, ModelConfig
-from hqnn_jax.config.names import MIDDLES
+from hqnn_jax.config.names import middle_record
 from hqnn_jax.config.noise import NoiseConfig
 from hqnn_jax.errors import CircuitError, ConfigurationError, HardwareError
 from hqnn_jax.models.controls import build_control
+from hqnn_jax.own_parts import import_own
 from hqnn_jax.text import one_line
 
 
@@ -90,7 +90,7 @@ def build_middle(
         ConfigurationError: if the circuit has no such variant or control; with the noise of a
             device, also as `build_middle_circuit`.
     """
-    record = MIDDLES[config.middle]
+    record = middle_record(config.middle)
     if record.kind == "nothing":
         return None
     if record.kind == "control":
@@ -114,7 +114,7 @@ def build_middle_circuit(config: ModelConfig) -> Circuit | None:
         ConfigurationError: as `build_circuit` and `build_middle`, and where Qiskit is missing.
         HardwareError: for a device that cannot be had, or on which the circuit does not fit.
     """
-    if MIDDLES[config.middle].kind != "circuit":
+    if middle_record(config.middle).kind != "circuit":
         return None
     return _evaluated(config, build_circuit(config.circuit))
 
@@ -125,7 +125,7 @@ def _evaluated(config: ModelConfig, circuit: Circuit) -> Circuit:
         return _variant(config.middle, circuit)
     # Nothing that makes no difference to the gates, so that they are compiled once.
     sized = config.circuit.model_copy(update={"growth": None, "engine": "auto"})
-    middle = config.middle if MIDDLES[config.middle].made_by else "quantum"
+    middle = config.middle if middle_record(config.middle).made_by else "quantum"
     return _on_device(middle, sized)
 
 
@@ -153,7 +153,7 @@ def _on_device(middle: str, config: CircuitConfig) -> Circuit:
 
 
 def _variant(middle: str, circuit: Circuit) -> Circuit:
-    made_by = MIDDLES[middle].made_by
+    made_by = middle_record(middle).made_by
     if made_by is None:
         return circuit
     try:
@@ -173,7 +173,9 @@ def build_circuit(config: CircuitConfig) -> Circuit:
         ConfigurationError: if the name cannot be imported or returns no `Circuit`, or if the
             circuit does not take the asked number of qubits or layers, or the chosen parts.
     """
-    factory = CIRCUITS.get(config.name) or _import_factory(config.name)
+    factory: Callable[..., Circuit] = CIRCUITS.get(config.name) or import_own(
+        "model.circuit.name", config.name, "a function that returns a circuit"
+    )
     arguments = {
         "num_qubits": config.num_qubits,
         "num_layers": config.num_layers,
@@ -202,29 +204,6 @@ def build_circuit(config: CircuitConfig) -> Circuit:
         )
     noise = None if config.noise is None else noise_model(config.noise)
     return circuit if noise is None else circuit.with_noise(noise)
-
-
-def _import_factory(name: str) -> Callable[..., Circuit]:
-    module, _, attribute = name.partition(":")
-    try:
-        factory = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigurationError(
-            f"model.circuit.name: cannot import {attribute!r} from {module!r}: {one_line(error)}; "
-            "expected `package.module:function` importable from the current folder"
-        ) from error
-    # Somebody else's code.
-    except (Exception, SystemExit) as error:
-        raise ConfigurationError(
-            f"model.circuit.name: cannot import {attribute!r} from {module!r}: the module raised "
-            f"{type(error).__name__}: {one_line(error)}; expected a module that can be imported"
-        ) from error
-    if not callable(factory):
-        raise ConfigurationError(
-            f"model.circuit.name: {attribute!r} in {module!r} is {type(factory).__name__}; "
-            "expected a function that returns a circuit"
-        )
-    return factory
 
 
 def noise_model(config: NoiseConfig) -> NoiseModel | None:

@@ -9,7 +9,7 @@ import jax
 from flax import nnx
 
 from hqnn_jax.config import Config, DatasetConfig, MlpConfig, ModelConfig
-from hqnn_jax.config.names import CIRCUIT_MIDDLES, MIDDLES
+from hqnn_jax.config.names import CIRCUIT_MIDDLES, MIDDLES, middle_record
 from hqnn_jax.config.training import AugmentationConfig
 from hqnn_jax.models.controls import MatchedLayer
 from hqnn_jax.models.middles import build_circuit
@@ -63,7 +63,7 @@ def brief_model(model: ModelConfig) -> tuple[str, str]:
     """Return in a few words what a model is made of: its backbone and its middle."""
     circuit = model.circuit
     size = f"{circuit.name}, {circuit.num_qubits} qubits, {circuit.num_layers} layers"
-    middle = MIDDLES[model.middle].description.format(circuit=size)
+    middle = middle_record(model.middle).description.format(circuit=size)
     backbone = f"{model.backbone.name} at {model.backbone.image_size} px"
     return backbone + (", frozen" if model.backbone.frozen else ""), middle
 
@@ -92,6 +92,8 @@ def describe_training(config: Config) -> str:
     ]
     if training.optimizer == "adamw":
         parts.append(f"weight decay {short(training.weight_decay)}")
+    if training.loss != "cross_entropy":
+        parts.append(f"loss {training.loss}")
     if training.label_smoothing:
         parts.append(f"label smoothing {short(training.label_smoothing)}")
     if training.class_weights != "none":

@@ -79,7 +79,7 @@ def run_document(
         sections=(
             _test_split(run),
             *(() if published is None else (published_section(run, published),)),
-            Section("Metrics by split", tuple(_by_split(run))),
+            Section("Metrics by split", (*_by_split(run), *_own_metrics(run))),
             _by_class(run),
             Section("Figures", pictures(run, circuit_figure)),
             *(_cross_dataset(run, entry) for entry in metrics.get("cross_datasets", ())),
@@ -173,6 +173,31 @@ def _by_split(run: FinishedRun) -> Iterator[Block]:
                 for entry in metrics["seeds"]
             ),
         )
+
+
+def _own_metrics(run: FinishedRun) -> Iterator[Block]:
+    """Yield the table of the metrics of the user's own, if there are any."""
+    known = run.metrics["test"]["intervals"]
+    names = [name for name in run.config.evaluation.metrics if name in known]
+    if names:
+        yield Heading("Own metrics")
+        rows = tuple(
+            (name, *(_own_cell(run, split, name) for split in SPLIT_NAMES)) for name in names
+        )
+        text = "As they are, with 95 % bootstrap intervals" + (
+            ", means over seeds." if len(run.seeds) > 1 else "."
+        )
+        yield Table(("Metric", *(split.capitalize() for split in SPLIT_NAMES)), rows, note=text)
+
+
+def _own_cell(run: FinishedRun, split: str, name: str) -> TableCell:
+    """Write a metric that need be no fraction, with its interval and deviation over seeds."""
+    figures = run.metrics[split]
+    text = formatting.fixed(figures[name], 4)
+    if len(run.seeds) > 1:
+        text += f" ± {formatting.fixed(figures['standard_deviation'][name], 4)}"
+    low, high = figures["intervals"][name] or (None, None)
+    return TableCell(text, f"{formatting.fixed(low, 4)}–{formatting.fixed(high, 4)}")
 
 
 def _about_areas(metrics: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from hqnn_jax.data.dataset import SPLIT_NAMES
 from hqnn_jax.errors import TrainingError
 from hqnn_jax.evaluation.cross_dataset import OtherDataset
 from hqnn_jax.evaluation.metrics import compute_metrics, mean_over_seeds
+from hqnn_jax.evaluation.own_metrics import own_metrics
 from hqnn_jax.files import locked, write_arrays, write_json
 from hqnn_jax.progress import Progress
 from hqnn_jax.runs.chosen import Chosen, choose_checkpoint
@@ -177,6 +178,7 @@ def _metrics(
     times: Sequence[Mapping[str, float]],
 ) -> dict[str, Any]:
     """Return what `metrics.json` says, but for other datasets; `times` are those of each seed."""
+    own = own_metrics(setup.config.evaluation.metrics)
     seeds: list[dict[str, Any]] = [
         {
             "seed": each.seed,
@@ -190,6 +192,7 @@ def _metrics(
                     bootstrap_samples=setup.config.evaluation.bootstrap_samples,
                     seed=each.seed,
                     task=setup.config.dataset.task_name,
+                    own=own,
                 )
                 for name, split in setup.dataset.splits().items()
             },

@@ -29,6 +29,7 @@ from hqnn_jax.runs.backbone import (
     trained_backbone,
     with_backbone,
 )
+from hqnn_jax.runs.own_checks import check_calls, check_imports
 from hqnn_jax.training.features import backbone_features
 from hqnn_jax.training.insights import Insights
 from hqnn_jax.training.optimizers import make_optimizer, make_plateau, make_schedule
@@ -256,6 +257,7 @@ def load_next(setup: Setup, config: Config) -> Setup:
 
 def _check(config: Config) -> None:
     """Raise where the model cannot be built, or its backbone not be taken from a run."""
+    check_imports(config)
     check_model(config.model)
     if config.evaluation.noise is not None:
         check_model(evaluated_model(config))
@@ -281,6 +283,7 @@ def _with_inputs(config: Config, dataset: ImageDataset, progress: Progress) -> S
     origin = origin_config(backbone)
     channels = 3 if origin.pretrained else dataset.train.images.shape[-1]
     preprocessing = Preprocessing.for_backbone(origin, channels)
+    check_calls(config, dataset, channels)
     if not backbone.frozen:
         return Setup(config, dataset, preprocessing, images, 0, progress)
     model, variables = _frozen_backbone(config, channels)

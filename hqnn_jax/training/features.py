@@ -14,6 +14,7 @@ from hqnn_jax.config import BackboneConfig
 from hqnn_jax.data.records import Images, RecordImages, chunks
 from hqnn_jax.files import cache_dir, read_cached, write_cached
 from hqnn_jax.models.pure import Model, Variables
+from hqnn_jax.own_parts import is_own, source_digest
 from hqnn_jax.progress import Progress
 from hqnn_jax.training.prediction import Predictor
 from hqnn_jax.training.step import Preprocessing
@@ -83,8 +84,9 @@ def _digest_tree(tree: Variables) -> str:
 def _key(weights: str, preprocessing: Preprocessing, config: BackboneConfig, images: Images) -> str:
     # Where the weights came from does not matter once they are hashed; bfloat16 does.
     described = config.model_dump(mode="json", exclude={"pretrained", "from_run", "frozen"})
+    own = source_digest(config.name) if is_own(config.name) else ""
     digest = hashlib.sha256(
-        f"{_VERSION}{weights}{preprocessing}{described}{jax.default_backend()}"
+        f"{_VERSION}{own}{weights}{preprocessing}{described}{jax.default_backend()}"
         f"{images.dtype.str}{images.shape}".encode()
     )
     for chunk in chunks(images):

@@ -20,6 +20,7 @@ from hqnn_jax.config import AugmentationConfig, BackboneConfig, TrainingConfig
 from hqnn_jax.data import augmentation
 from hqnn_jax.models.pure import Model, Variables
 from hqnn_jax.training.contrastive import supervised_contrastive
+from hqnn_jax.training.losses import loss_function
 from hqnn_jax.training.state import RunningMetrics, TrainState
 
 
@@ -93,14 +94,14 @@ class Task:
         class_weights: Float[Array, "num_classes"],
         weights: Float[Array, "batch"] | None = None,
     ) -> Float[Array, ""]:
-        """Return the smoothed cross-entropy, averaged with the weight of each true class.
+        """Return the loss of smoothed labels, averaged with the weight of each true class.
 
         `weights` are those of the examples, which the weights of classes are multiplied with.
         """
         targets = optax.smooth_labels(
             jax.nn.one_hot(labels, logits.shape[-1]), self.training.label_smoothing
         )
-        losses = optax.softmax_cross_entropy(logits, targets)
+        losses = loss_function(self.training.loss)(logits, targets)
         combined = class_weights[labels] if weights is None else class_weights[labels] * weights
         return jnp.sum(combined * losses) / jnp.sum(combined)
 
