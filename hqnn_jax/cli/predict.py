@@ -132,6 +132,11 @@ def _write(table: PredictionTable, out: Path | None) -> None:
         return
     if out is None:
         print(table.to_csv(), end="")
-    else:
+        return
+    try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(out, table.to_csv().encode())
+    except OSError as error:
+        raise RunFolderError(
+            f"{out.parent}: cannot make the folder: {error.strerror}; choose another --out"
+        ) from error
+    write_atomically(out, table.to_csv().encode())

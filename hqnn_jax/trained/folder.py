@@ -16,7 +16,7 @@ import safetensors.numpy
 from jaxtyping import Bool, Float32
 
 from hqnn_jax.errors import ConfigurationError, ModelFolderError, RunFolderError
-from hqnn_jax.files import packed, read_arrays, read_bytes, write_atomically
+from hqnn_jax.files import packed, read_arrays, read_bytes, remove_temporaries, write_atomically
 from hqnn_jax.models.pure import Variables
 from hqnn_jax.trained.layout import CARD, RECORD, VALIDATION, WEIGHTS
 from hqnn_jax.trained.model import TrainedModel
@@ -60,10 +60,11 @@ def write_model(
     digests = {name: _digest(content) for name, content in contents.items() if name != CARD}
     try:
         folder.mkdir(exist_ok=True)
+        remove_temporaries(folder)
     except OSError as error:
         raise RunFolderError(
-            f"{folder}: cannot make the folder: {error.strerror}; free space or make the folder "
-            "it is in writable"
+            f"{folder}: cannot make the folder or write to it: {error.strerror}; free space or "
+            "make the folder it is in writable"
         ) from error
     for name, content in contents.items():
         write_atomically(folder / name, content)
