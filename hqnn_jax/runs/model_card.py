@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hqnn_jax.config import Config
-from hqnn_jax.evaluation.metrics import LABELS, METRICS
+from hqnn_jax.evaluation.metrics import LABELS, metrics_of
 from hqnn_jax.reporting.formatting import (
     count,
     fixed,
@@ -123,7 +123,7 @@ def _figures(record: ModelRecord, metrics: Mapping[str, Any], index: int) -> str
     if several:
         heads = (*heads, f"Mean ± standard deviation of {len(origin.seeds)} seeds")
     rows = []
-    for name in METRICS:
+    for name in metrics_of(record.task):
         row: tuple[str, ...] = (LABELS[name], with_interval(own[name], own["intervals"][name]))
         if several:
             mean = metrics["test"]

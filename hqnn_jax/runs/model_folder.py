@@ -140,7 +140,7 @@ def _record(
     return ModelRecord(
         format=FORMAT,
         hqnn_jax=hqnn_jax.__version__,
-        task="classes",
+        task=setup.config.dataset.task_name,
         class_names=dataset.class_names,
         model=_without_origin(evaluated_model(setup.config)),
         backbone_variant=_variant(chosen, frozen_backbone),

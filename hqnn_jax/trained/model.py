@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Float32, Int, UInt8
 from hqnn_jax import keys
 from hqnn_jax.backbones.checkpoint_layout import ImageNormalization
 from hqnn_jax.config import ModelConfig
+from hqnn_jax.config.names import TaskName
 from hqnn_jax.data.decoding import decode_image
 from hqnn_jax.evaluation import interpretability
 from hqnn_jax.evaluation.calibration import tempered
@@ -105,8 +106,8 @@ class TrainedModel:
         return self.record.class_names
 
     @property
-    def task(self) -> str:
-        """What is predicted: `classes`, one of several for each image."""
+    def task(self) -> TaskName:
+        """What is predicted for each image: `multiclass` or, in an order, `ordinal`."""
         return self.record.task
 
     @property

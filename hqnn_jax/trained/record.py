@@ -9,6 +9,7 @@ from typing import Literal
 from hqnn_jax.config import ModelConfig
 from hqnn_jax.config.base import ConfigSection, Positive
 from hqnn_jax.config.loading import read_yaml, validated
+from hqnn_jax.config.names import TaskName
 from hqnn_jax.errors import ConfigurationError, ModelFolderError
 from hqnn_jax.trained.layout import RECORD
 
@@ -62,7 +63,7 @@ class ModelRecord(ConfigSection):
     format: int
     hqnn_jax: str
     """The version that wrote it."""
-    task: Literal["classes"]
+    task: TaskName
     class_names: tuple[str, ...]
     model: ModelConfig
     """Its section of the configuration; where its backbone's weights came from does not matter
