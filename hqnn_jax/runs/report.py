@@ -181,7 +181,7 @@ def _own_metrics(run: FinishedRun) -> Iterator[Block]:
     names = [name for name in run.config.evaluation.metrics if name in known]
     if names:
         yield Heading("Own metrics")
-        rows = tuple(
+        rows: tuple[tuple[str | TableCell, ...], ...] = tuple(
             (name, *(_own_cell(run, split, name) for split in SPLIT_NAMES)) for name in names
         )
         text = "As they are, with 95 % bootstrap intervals" + (
