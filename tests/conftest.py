@@ -25,6 +25,9 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _made.append(tempfile.mkdtemp(prefix="hqnn_jax_compiled_"))
     os.environ.update(_CACHE | {"JAX_COMPILATION_CACHE_DIR": _made[0]})
 
+# A tenth of the time of lowering: which line each operation comes from, which nobody reads here.
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
+
 
 # Compiling was most of the suite's time, and a third of that LLVM's last optimisations; programs of
 # a few images run for milliseconds without them. Not level 0: its training programs hold NaN, and

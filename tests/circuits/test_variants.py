@@ -186,7 +186,8 @@ def test_states_are_not_entangled():
         (without_entanglement(circuit), False),
         (product_of_rotations(circuit), False),
     ]:
-        measure = meyer_wallach(build_state(variant)(*map(jnp.asarray, inputs(variant))))
+        state = jax.jit(build_state(variant))(*map(jnp.asarray, inputs(variant)))
+        measure = jax.jit(meyer_wallach)(state)
         assert np.all(measure > 0.05) if entangled else np.all(measure < 1e-6)
     names = {gate.name for gate in without_entanglement(circuit).gates}
     assert not names & {"CNOT", "CZ"}
