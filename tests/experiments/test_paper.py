@@ -1,5 +1,6 @@
 """Every paper's small variant, as a user runs it, and what happens when something is missing."""
 
+import functools
 import json
 
 import pytest
@@ -19,6 +20,23 @@ def command(tmp_path, monkeypatch):
     return call
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Return `small(paper)`: the folder of its small variant and what was printed."""
+
+    @functools.cache
+    def run(name):
+        folder = tmp_path_factory.mktemp(name)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HQNN_CACHE_DIR", str(folder / "cache"))
+            patch.delenv("HQNN_DATA_DIR", raising=False)
+            code, stdout, err = call("paper", name, "--small", "--out", folder / "out")
+        assert code == 0, err
+        return folder / "out", stdout
+
+    return run
+
+
 # The slow ones go through the same code as those that stay.
 _SLOW = ("hqnn2026", "lean2025", "radhi2025")
 
@@ -27,10 +45,8 @@ _SLOW = ("hqnn2026", "lean2025", "radhi2025")
     "name",
     [pytest.param(n, marks=pytest.mark.slow) if n in _SLOW else n for n in PAPER_NAMES],
 )
-def test_the_small_variant_gives_a_labelled_report(name, command, tmp_path):
-    out = tmp_path / name
-    code, stdout, err = command("paper", name, "--small", "--out", out)
-    assert code == 0, err
+def test_the_small_variant_gives_a_labelled_report(name, small):
+    out, stdout = small(name)
     report = out / "report.html"
     assert stdout.strip() == f"report: {report}"
     page = report.read_text()
@@ -40,11 +56,9 @@ def test_the_small_variant_gives_a_labelled_report(name, command, tmp_path):
     assert results
 
 
-def test_what_is_finished_is_not_run_again_nor_taken_for_another_configuration(command, tmp_path):
-    out = tmp_path / "out"
+def test_what_is_finished_is_not_run_again_nor_taken_for_another_configuration(command, small):
+    out, _ = small("hqcnn2025")
     arguments = ("paper", "hqcnn2025", "--small", "--out", out)
-    code, _, err = command(*arguments)
-    assert code == 0, err
     results = json.loads((out / "results.json").read_text())
     before = {path: path.stat().st_mtime_ns for path in out.rglob("metrics.json")}
     code, _, err = command(*arguments)
