@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_serializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from hqnn_jax.config.yaml_text import dump_yaml
 from hqnn_jax.text import did_you_mean
@@ -46,14 +46,6 @@ AnyPath = Annotated[Path, AfterValidator(_possible_name)]
 PathOrName = Annotated[str, AfterValidator(_possible_name)]
 
 
-LATER = object()
-"""Marks a key, `Annotated[type, LATER]`, that was added when runs had been stored without it.
-
-It is written only where it is not the default: names of an ablation's cells, descriptions of
-checkpoints and stored configurations are made of what is written, and stay what they were.
-"""
-
-
 class ConfigSection(BaseModel):
     """A frozen section that refuses unknown keys and numbers that are not finite."""
 
@@ -61,17 +53,8 @@ class ConfigSection(BaseModel):
         frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
     )
 
-    @model_serializer(mode="wrap")
-    def _as_before(self, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """Leave out what came `LATER` and says nothing."""
-        written = write(self)
-        for name, field in type(self).model_fields.items():
-            if LATER in field.metadata and getattr(self, name) == field.default:
-                written.pop(name, None)
-        return written
-
     def to_yaml(self) -> str:
-        """Return the resolved section as YAML that is read as the same again; see `LATER`."""
+        """Return the resolved section as YAML that is read as the same again; see `added`."""
         return dump_yaml(self.model_dump(mode="json"))
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from hqnn_jax.config.base import LATER, AnyPath, ConfigSection
+from hqnn_jax.config.base import AnyPath, ConfigSection, added
 from hqnn_jax.config.names import (
     DATASETS,
     PREFIXED_DATASETS,
@@ -56,10 +56,10 @@ class SplitConfig(ConfigSection):
     """`official`: as published; `stratified`: the same share of every class; `grouped`: likewise,
     but images of one patient or source image stay together. Null: official where there is one,
     else stratified; of images of one's own grouped where groups are given."""
-    file: Annotated[AnyPath | None, LATER] = None
+    file: AnyPath | None = added(None)
     """A split that is taken as it is: the `splits.json` of a run, or a CSV file with the columns
     path and split."""
-    group: Annotated[str | None, LATER] = None
+    group: str | None = added(None)
     """Column of a table that says which images belong together; null for `group`."""
     validation: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
     """Share of all images; where an official split has no validation part, of its training part."""
@@ -86,13 +86,13 @@ class DatasetConfig(ConfigSection):
 
     name: str = "synthetic_cells"
     """One of `DATASETS`, `tfds:NAME`, `hf:NAME`, or `package.module:function` of your own."""
-    path: Annotated[AnyPath | None, LATER] = None
+    path: AnyPath | None = added(None)
     """Folder or file of `image_folder`, `table` or `npz`."""
-    card: Annotated[CardConfig | None, LATER] = None
+    card: CardConfig | None = added(None)
     """Provenance of images of one's own."""
-    task: Annotated[TaskName | None, LATER] = None
+    task: TaskName | None = added(None)
     """What is learned; null for what the set is published for, else `multiclass`."""
-    group_pattern: Annotated[str | None, LATER] = None
+    group_pattern: str | None = added(None)
     """Regular expression that finds the patient in the path of an image below an `image_folder`:
     its first group."""
     data_dir: AnyPath | None = None
