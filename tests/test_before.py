@@ -1,10 +1,13 @@
 """Folders written before the library was rearranged are still read: see tests/pinned/before."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tests.pinned.store import FOLDER
 from tests.pinned.studies import command, of_this_version, text_of, unpack, working_in
+from tests.trained.parity import assert_predicts_as_evaluated
 
 
 @pytest.fixture
@@ -59,6 +62,7 @@ def test_an_unfinished_run_goes_on_with_the_cached_features(folder):
     expected = np.load(FOLDER / "before" / "unfinished_probabilities.npy")
     found = arrays(folder / "unfinished" / "predictions.npz")["test_probabilities"]
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-3)
+    assert_predicts_as_evaluated(Path("unfinished"))
 
 
 def test_the_cells_of_an_ablation_are_taken_as_they_are(folder):

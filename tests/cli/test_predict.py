@@ -14,6 +14,7 @@ from hqnn_jax.config.loading import load_config
 from hqnn_jax.data.loading import load_dataset
 from hqnn_jax.evaluation.calibration import fit_temperature
 from tests.cli.calls import assert_one_error, predictions
+from tests.trained.parity import assert_predicts_as_evaluated
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def best_seed(run):
     return int(np.argmax(accuracies)), len(set(accuracies)) == 1
 
 
-def test_a_run_leaves_the_model_of_its_best_seed(finished, model, test_split):
+def test_a_run_leaves_the_model_of_its_best_seed(finished, model):
     run, _ = finished
     index, equal = best_seed(run)
     origin = model.record.origin
@@ -60,13 +61,7 @@ def test_a_run_leaves_the_model_of_its_best_seed(finished, model, test_split):
     np.testing.assert_array_equal(
         model.validation.correct, own.argmax(axis=1) == stored["validation_labels"]
     )
-    # Its own temperature taken back, predictions are those of the evaluation.
-    found = model.predict(test_split.images).probabilities.astype(float)
-    powers = found**model.temperature
-    expected = stored["test_probabilities"][origin.seed]
-    np.testing.assert_allclose(
-        powers / powers.sum(axis=1, keepdims=True), expected, rtol=0, atol=1e-5
-    )
+    assert_predicts_as_evaluated(run)
 
 
 def test_its_card_has_the_figures_of_that_seed_and_of_all(finished, model):
