@@ -17,8 +17,8 @@ _LARGEST_TEMPERATURE = 20.0
 
 
 def tempered(
-    probabilities: Float[Array | np.ndarray, "samples classes"], temperature: float
-) -> Float[Array | np.ndarray, "samples classes"]:
+    probabilities: Float[Array | np.ndarray, "*samples classes"], temperature: float
+) -> Float[Array | np.ndarray, "*samples classes"]:
     """Return softmax(log(probabilities) / temperature), in their dtype, of NumPy or JAX.
 
     The logarithm of a softmax is the logits but for a constant, so for the output of a softmax
@@ -29,6 +29,15 @@ def tempered(
     powers = numbers.exp(scores - scores.max(axis=-1, keepdims=True))
     scaled: np.ndarray = powers / powers.sum(axis=-1, keepdims=True)
     return scaled
+
+
+def tempered_labels(
+    probabilities: Float[Array | np.ndarray, "samples labels"], temperature: float
+) -> Float[Array | np.ndarray, "samples labels"]:
+    """Return the same where each label is there or not: sigmoid(logit / temperature)."""
+    numbers = probabilities.__array_namespace__()
+    both = numbers.stack([1 - probabilities, probabilities], axis=-1)
+    return tempered(both, temperature)[..., 1]
 
 
 def negative_log_likelihood(

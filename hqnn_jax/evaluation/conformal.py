@@ -21,8 +21,9 @@ def least_probability(true_probabilities: Float[np.ndarray, " samples"], coverag
     """Return how probable a class must be to belong to a set.
 
     Args:
-        true_probabilities: of the true class of each held-out image.
-        coverage: share of images whose set shall hold the true class.
+        true_probabilities: of the true class of each held-out image; of several labels, of the
+            least probable true one.
+        coverage: share of images whose set shall hold the true class, or all true labels.
 
     Returns:
         The ceil((n + 1) · coverage)-th largest of them; 0, so that every class belongs to every
@@ -37,17 +38,18 @@ def least_probability(true_probabilities: Float[np.ndarray, " samples"], coverag
 
 
 def prediction_sets(
-    probabilities: Float[np.ndarray, "samples classes"], least: float
+    probabilities: Float[np.ndarray, "samples classes"],
+    answers: Bool[np.ndarray, "samples classes"],
+    least: float,
 ) -> Bool[np.ndarray, "samples classes"]:
     """Return which classes belong to the set of each image.
 
-    The predicted class always does, which only adds coverage: LAC's own sets are empty where no
-    class is probable enough.
+    What is predicted always does, which only adds coverage: LAC's own sets are empty where no class
+    is probable enough.
 
     Args:
         probabilities: of each image, scaled like those that `least` was computed from.
+        answers: which classes are predicted.
         least: from `least_probability`.
     """
-    sets = probabilities >= least
-    sets[np.arange(len(sets)), probabilities.argmax(axis=1)] = True
-    return sets
+    return (probabilities >= least) | answers

@@ -31,8 +31,8 @@ def confidence_threshold(
     by `risk`; the bounds of all its steps hold at once with probability 1 - `delta`.
 
     Args:
-        confidence: highest probability of each held-out image.
-        correct: whether its class was predicted.
+        confidence: of each held-out image.
+        correct: whether what was predicted is true.
         risk: largest share of errors among kept predictions.
         delta: see `DELTA`.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hqnn_jax.config import Config
-from hqnn_jax.evaluation.metrics import LABELS, metrics_of
+from hqnn_jax.evaluation.metrics import LABELS
 from hqnn_jax.reporting.formatting import (
     count,
     fixed,
@@ -119,15 +119,17 @@ def _data(record: ModelRecord, config: Config, metrics: Mapping[str, Any]) -> st
 def _figures(record: ModelRecord, metrics: Mapping[str, Any], index: int) -> str:
     own, origin = metrics["seeds"][index]["test"], record.origin
     several = len(origin.seeds) > 1
+    criterion = "loss" if record.task == "multilabel" else "accuracy (ties: lower loss)"
     heads: tuple[str, ...] = ("Test split", f"Seed {origin.seed}, 95 % interval")
     if several:
         heads = (*heads, f"Mean ± standard deviation of {len(origin.seeds)} seeds")
     rows = []
-    for name in metrics_of(record.task):
-        row: tuple[str, ...] = (LABELS[name], with_interval(own[name], own["intervals"][name]))
+    for name in own["intervals"]:
+        label = LABELS.get(name) or name.replace("_", " ")
+        row: tuple[str, ...] = (label, with_interval(own[name], own["intervals"][name]))
         if several:
             mean = metrics["test"]
-            deviation = with_deviation(mean[name], mean["standard_deviation"][name])
+            deviation = with_deviation(mean[name], mean["standard_deviation"].get(name))
             row = (*row, deviation)
         rows.append(row)
     classes = (
@@ -142,15 +144,16 @@ def _figures(record: ModelRecord, metrics: Mapping[str, Any], index: int) -> str
         for entry in own["per_class"]
     )
     which = (
-        f"Of {len(origin.seeds)} seeds, {origin.seed} is here: the one with the highest validation "
-        "accuracy (ties: lower validation loss). The test split chose nothing. "
+        f"Of {len(origin.seeds)} seeds, {origin.seed} is here: the one that is best by validation "
+        f"{criterion}. The test split chose nothing. "
         if several
         else ""
     )
+    best = f" by validation {criterion}" if origin.checkpoint == "best" else ""
     return (
         "## Figures\n\n"
         f"In per cent, without temperature. {which}Parameters of the {origin.checkpoint} epoch"
-        f"{' by validation accuracy' if origin.checkpoint == 'best' else ''}, {origin.epoch}.\n\n"
+        f"{best}, {origin.epoch}.\n\n"
         f"{_table(heads, iter(rows))}\n\n"
         f"{_table(('Class', 'Images', 'Precision', 'Recall'), classes)}\n"
     )
@@ -163,6 +166,7 @@ def _uncertainty(record: ModelRecord) -> str:
         f"{percent(figures[f'calibration_error_{when}'])} %"
         for when in ("before", "after")
     )
+    true = "all true labels" if record.task == "multilabel" else "the true class"
     kept = (
         f"On the test split {percent(figures['kept'], 1)} % are kept, of which "
         f"{percent(figures['risk_of_kept'])} % are wrong."
@@ -175,9 +179,9 @@ def _uncertainty(record: ModelRecord) -> str:
         "the validation split (Guo et al., 2017). Negative log-likelihood and calibration error on "
         f"the test split: {before} before, {after} after.\n"
         f"- Conformal sets (LAC; Sadinle et al., 2019) for a coverage of {level(COVERAGE)}, chosen "
-        f"on the validation split, hold the true class of {percent(figures['set_coverage'], 1)} % "
-        f"of the test images and {fixed(figures['set_size'], 2)} classes on average. The predicted "
-        "class always is in its set.\n"
+        f"on the validation split, hold {true} of {percent(figures['set_coverage'], 1)} % "
+        f"of the test images and {fixed(figures['set_size'], 2)} classes on average. What is "
+        "predicted always is in its set.\n"
         f"- Rejection for a risk of {level(RISK)} (SGR; Geifman and El-Yaniv, 2017; exceeded with "
         f"a probability of at most 5 %): {kept}\n\n"
         "Other coverages and risks can be chosen when predicting.\n"

@@ -11,8 +11,15 @@ from jaxtyping import Float, Integer
 
 import hqnn_jax
 from hqnn_jax.config import ModelConfig
+from hqnn_jax.config.names import TaskName
 from hqnn_jax.evaluation import statistics
-from hqnn_jax.evaluation.calibration import fit_temperature, negative_log_likelihood, tempered
+from hqnn_jax.evaluation.answers import answered, confidence, single_answers, truth
+from hqnn_jax.evaluation.calibration import (
+    fit_temperature,
+    negative_log_likelihood,
+    tempered,
+    tempered_labels,
+)
 from hqnn_jax.evaluation.conformal import prediction_sets
 from hqnn_jax.models.pure import Model, Variables
 from hqnn_jax.runs.chosen import Chosen
@@ -53,22 +60,26 @@ def leave_model(
     """
     splits = chosen[0].stage.setup.dataset.splits()
     labels = {name: splits[name].labels for name in ("validation", "test")}
+    several = labels["test"].ndim == 2
+    task = "multilabel" if several else chosen[0].stage.setup.config.dataset.task_name
     index = _best(probabilities["validation"], labels["validation"])
     each = chosen[index]
     own = {name: probabilities[name][index].astype(np.float64) for name in labels}
-    temperature = fit_temperature(own["validation"], labels["validation"])
-    calibrated = {name: np.asarray(tempered(own[name], temperature)) for name in labels}
-    scores = ValidationScores.of(calibrated["validation"], labels["validation"])
+    temperature = fit_temperature(*single_answers(own["validation"], labels["validation"]))
+    scale = tempered_labels if several else tempered
+    calibrated = {name: np.asarray(scale(own[name], temperature)) for name in labels}
+    scores = ValidationScores.of(calibrated["validation"], labels["validation"], task)
     bins = each.stage.setup.config.evaluation.calibration_bins
     record = _record(
         each,
         [one.seed for one in chosen],
+        task,
         temperature,
         {
             "accuracy": float(metrics["seeds"][index]["test"]["accuracy"]),
             **_calibration(own["test"], labels["test"], bins, "before"),
             **_calibration(calibrated["test"], labels["test"], bins, "after"),
-            **_uncertainty(calibrated["test"], labels["test"], scores),
+            **_uncertainty(calibrated["test"], labels["test"], task, scores),
         },
         frozen_backbone,
     )
@@ -78,14 +89,15 @@ def leave_model(
 
 def _best(
     probabilities: Float[np.ndarray, "seeds images classes"],
-    labels: Integer[np.ndarray, " images"],
+    labels: Integer[np.ndarray, "images *labels"],
 ) -> int:
     """Return the position of the seed that is best by the rule for epochs; see `rank`."""
 
     def ranked(seed: int) -> tuple[float, ...]:
-        own = probabilities[seed]
-        accuracy = float((own.argmax(axis=1) == labels).mean())
-        loss = negative_log_likelihood(own, labels)
+        own, true = single_answers(probabilities[seed], labels)
+        # Of several labels an image most are absent: there the loss alone decides.
+        accuracy = 0.0 if labels.ndim == 2 else float((own.argmax(axis=1) == true).mean())
+        loss = negative_log_likelihood(own, true)
         return rank({"validation_accuracy": accuracy, "validation_loss": loss, "step": float(seed)})
 
     return max(range(len(probabilities)), key=ranked)
@@ -93,42 +105,45 @@ def _best(
 
 def _calibration(
     probabilities: Float[np.ndarray, "images classes"],
-    labels: Integer[np.ndarray, " images"],
+    labels: Integer[np.ndarray, "images *labels"],
     bins: int,
     when: str,
 ) -> dict[str, float]:
-    once = np.ones((1, len(labels)))
-    error = statistics.expected_calibration_error(probabilities, labels, once, num_bins=bins)
+    found, true = single_answers(probabilities, labels)
+    once = np.ones((1, len(true)))
+    error = statistics.expected_calibration_error(found, true, once, num_bins=bins)
     return {
-        f"negative_log_likelihood_{when}": negative_log_likelihood(probabilities, labels),
+        f"negative_log_likelihood_{when}": negative_log_likelihood(found, true),
         f"calibration_error_{when}": float(error[0]),
     }
 
 
 def _uncertainty(
     probabilities: Float[np.ndarray, "images classes"],
-    labels: Integer[np.ndarray, " images"],
+    labels: Integer[np.ndarray, "images *labels"],
+    task: TaskName,
     scores: ValidationScores,
 ) -> dict[str, float]:
     """Return how sets and rejections that the validation split chose do on the test split."""
-    sets = prediction_sets(probabilities, scores.least_probability(COVERAGE))
+    true, answers = truth(labels, probabilities.shape[1]), answered(probabilities, task)
+    sets = prediction_sets(probabilities, answers, scores.least_probability(COVERAGE))
     found = {
-        "set_coverage": float(sets[np.arange(len(labels)), labels].mean()),
+        "set_coverage": float((sets | ~true).all(axis=1).mean()),
         "set_size": float(sets.sum(axis=1).mean()),
     }
     threshold = scores.confidence_threshold(RISK)
     kept = np.zeros(len(labels), bool)
     if threshold is not None:
-        kept = probabilities.max(axis=1) >= threshold
+        kept = confidence(probabilities, task) >= threshold
     if kept.any():
-        wrong = probabilities.argmax(axis=1) != labels
-        found["risk_of_kept"] = float(wrong[kept].mean())
+        found["risk_of_kept"] = float((answers != true).any(axis=1)[kept].mean())
     return {**found, "kept": float(kept.mean())}
 
 
 def _record(
     chosen: Chosen,
     seeds: Sequence[int],
+    task: TaskName,
     temperature: float,
     figures: Mapping[str, float],
     frozen_backbone: tuple[Model, Variables] | None,
@@ -140,7 +155,7 @@ def _record(
     return ModelRecord(
         format=FORMAT,
         hqnn_jax=hqnn_jax.__version__,
-        task=setup.config.dataset.task_name,
+        task=task,
         class_names=dataset.class_names,
         model=_without_origin(evaluated_model(setup.config)),
         backbone_variant=_variant(chosen, frozen_backbone),

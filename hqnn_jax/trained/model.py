@@ -19,7 +19,8 @@ from hqnn_jax.config import ModelConfig
 from hqnn_jax.config.names import TaskName
 from hqnn_jax.data.decoding import decode_image
 from hqnn_jax.evaluation import interpretability
-from hqnn_jax.evaluation.calibration import tempered
+from hqnn_jax.evaluation.answers import answered, confidence
+from hqnn_jax.evaluation.calibration import tempered, tempered_labels
 from hqnn_jax.evaluation.conformal import prediction_sets
 from hqnn_jax.models.pure import Model, Variables
 from hqnn_jax.trained.pictures import as_stored, read_batches
@@ -32,6 +33,8 @@ from hqnn_jax.training.step import Preprocessing
 RISK, COVERAGE = 0.05, 0.9
 """What is asked for where nobody says otherwise."""
 BATCH_SIZE = 256
+BETWEEN = " | "
+"""Between names of classes, which have commas."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +44,10 @@ class Prediction:
     probabilities: Float32[np.ndarray, "images classes"]
     """Calibrated."""
     class_names: tuple[str, ...]
+    answers: Bool[np.ndarray, "images classes"]
+    """Which classes are predicted: one, or any number of labels."""
+    confidence: Float32[np.ndarray, " images"]
+    """The probability of that class; of several labels, of the least sure answer."""
     sets: Bool[np.ndarray, "images classes"]
     """Which classes belong to the conformal set of each image."""
     rejected: Bool[np.ndarray, " images"]
@@ -52,25 +59,21 @@ class Prediction:
 
     @property
     def labels(self) -> Int[np.ndarray, " images"]:
-        """The most probable class of each image."""
+        """The number of the most probable class of each image."""
         return self.probabilities.argmax(axis=1)
 
     @property
-    def confidence(self) -> Float32[np.ndarray, " images"]:
-        """Its probability."""
-        return self.probabilities.max(axis=1)
-
-    @property
     def names(self) -> tuple[str, ...]:
-        """Its name."""
-        return tuple(self.class_names[label] for label in self.labels)
+        """The name of what is predicted; of several labels, with ` | ` between them."""
+        return tuple(map(BETWEEN.join, self._named(self.answers)))
 
     @property
     def set_names(self) -> tuple[tuple[str, ...], ...]:
         """The names of the classes in each set."""
-        return tuple(
-            tuple(self.class_names[label] for label in np.flatnonzero(row)) for row in self.sets
-        )
+        return self._named(self.sets)
+
+    def _named(self, chosen: np.ndarray) -> tuple[tuple[str, ...], ...]:
+        return tuple(tuple(np.compress(row, self.class_names).tolist()) for row in chosen)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +110,8 @@ class TrainedModel:
 
     @property
     def task(self) -> TaskName:
-        """What is predicted for each image: `multiclass` or, in an order, `ordinal`."""
+        """What is predicted for each image: one class (`multiclass`, in an order `ordinal`), or any
+        number of labels (`multilabel`)."""
         return self.record.task
 
     @property
@@ -152,14 +156,18 @@ class TrainedModel:
         shots, preprocessing = self.record.shots, self.preprocessing
         # The same draws for every batch, so that an image has one answer.
         key = () if shots is None else (keys.evaluation(self.record.origin.seed, 0),)
+        several = self.task == "multilabel"
+        activation, scale = (
+            (jax.nn.sigmoid, tempered_labels) if several else (jax.nn.softmax, tempered)
+        )
 
-        def softmax(variables: Variables, images: jax.Array, *key: jax.Array) -> jax.Array:
-            return jax.nn.softmax(self.network.apply(variables, preprocessing(images), *key))
+        def probabilities(variables: Variables, images: jax.Array, *key: jax.Array) -> jax.Array:
+            return activation(self.network.apply(variables, preprocessing(images), *key))
 
-        averaged = averaged_over_views(softmax, self.record.views)
+        averaged = averaged_over_views(probabilities, self.record.views)
 
         def calibrated(variables: Variables, images: jax.Array) -> jax.Array:
-            return jnp.asarray(tempered(averaged(variables, images, *key), self.temperature))
+            return jnp.asarray(scale(averaged(variables, images, *key), self.temperature))
 
         return calibrated
 
@@ -183,7 +191,7 @@ class TrainedModel:
                 the training set are converted as its files were.
             risk: largest share of wrong classes among predictions that are not rejected; see
                 `hqnn_jax.evaluation.selective`.
-            coverage: share of images whose set holds the true class; see
+            coverage: share of images whose set holds the true class, or all true labels; see
                 `hqnn_jax.evaluation.conformal`.
             batch_size: images at once. Each batch size is compiled once; fewer images are filled
                 up to a power of two.
@@ -213,12 +221,16 @@ class TrainedModel:
     ) -> Prediction:
         """Return calibrated probabilities with sets and rejections; arguments as in `predict`."""
         threshold = self.validation.confidence_threshold(risk)
-        confidence = probabilities.max(axis=1)
+        least = self.validation.least_probability(coverage)
+        answers = answered(probabilities, self.task)
+        sure = confidence(probabilities, self.task)
         return Prediction(
-            probabilities,
-            self.class_names,
-            prediction_sets(probabilities, self.validation.least_probability(coverage)),
-            np.ones(len(confidence), bool) if threshold is None else confidence < threshold,
+            probabilities=probabilities,
+            class_names=self.class_names,
+            answers=answers,
+            confidence=sure,
+            sets=prediction_sets(probabilities, answers, least),
+            rejected=np.ones(len(sure), bool) if threshold is None else sure < threshold,
         )
 
     def probabilities(

@@ -13,9 +13,8 @@ from hqnn_jax.files import write_atomically
 from hqnn_jax.reporting.explanation_plots import explanations
 from hqnn_jax.reporting.exports import Record, to_csv
 from hqnn_jax.reporting.style import image_file
-from hqnn_jax.trained.model import TrainedModel
+from hqnn_jax.trained.model import BETWEEN, TrainedModel
 
-_BETWEEN = " | "  # class names have commas
 _DECIMALS = 6
 
 
@@ -64,9 +63,9 @@ class PredictionTable:
                 {
                     "path": printable(str(path)),
                     "predicted": found.names[number],
-                    "confidence": stated[int(found.labels[number])],
+                    "confidence": round(float(found.confidence[number]), _DECIMALS),
                     "rejected": "yes" if found.rejected[number] else "no",
-                    "set": _BETWEEN.join(found.set_names[number]),
+                    "set": BETWEEN.join(found.set_names[number]),
                     **dict(zip(self._columns(), stated, strict=True)),
                     **drawn[number],
                 }

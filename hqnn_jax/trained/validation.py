@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Integer
 
+from hqnn_jax.config.names import TaskName
+from hqnn_jax.evaluation import answers
 from hqnn_jax.evaluation.conformal import least_probability
 from hqnn_jax.evaluation.selective import confidence_threshold
 
@@ -16,22 +18,27 @@ class ValidationScores:
     """Calibrated probabilities of the validation images, as far as thresholds depend on them."""
 
     true_probability: Float32[np.ndarray, " images"]
-    """Of the true class."""
+    """Of the true class; of several labels, of the least probable true one, 1 without any."""
     confidence: Float32[np.ndarray, " images"]
-    """Of the predicted class."""
+    """Of what is predicted; see `hqnn_jax.evaluation.answers`."""
     correct: Bool[np.ndarray, " images"]
-    """Whether that is the true one."""
+    """Whether that is true; of several labels, all of it."""
 
     @classmethod
     def of(
         cls,
         probabilities: Float[np.ndarray, "images classes"],
-        labels: Integer[np.ndarray, " images"],
+        labels: Integer[np.ndarray, "images *labels"],
+        task: TaskName,
     ) -> ValidationScores:
         """Return the scores of calibrated probabilities."""
         rounded = probabilities.astype(np.float32)
-        true = rounded[np.arange(len(labels)), labels]
-        return cls(true, rounded.max(axis=1), rounded.argmax(axis=1) == labels)
+        true = answers.truth(labels, rounded.shape[1])
+        return cls(
+            np.where(true, rounded, np.float32(1)).min(axis=1),
+            answers.confidence(rounded, task),
+            (answers.answered(rounded, task) == true).all(axis=1),
+        )
 
     def least_probability(self, coverage: float) -> float:
         """Return how probable a class must be to belong to the set of an image.

@@ -71,7 +71,7 @@ def test_its_card_has_the_figures_of_that_seed_and_of_all(finished, model):
     own = metrics["seeds"][model.record.origin.seed]["test"]["accuracy"]
     assert f"{100 * own:.2f} (" in card
     assert f"{100 * metrics['test']['accuracy']:.2f} ± " in card
-    assert "highest validation accuracy" in card
+    assert "best by validation accuracy" in card
     assert str(run) not in card + (run / "model" / "model.yaml").read_text()
 
 

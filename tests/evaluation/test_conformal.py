@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from hqnn_jax.evaluation.answers import answered
 from hqnn_jax.evaluation.conformal import least_probability, prediction_sets
 
 
@@ -10,16 +11,17 @@ def test_the_threshold_by_hand():
     true = np.array([0.9, 0.2, 0.8, 0.5, 0.7, 0.6, 0.95, 0.3, 0.85], np.float32)
     # ceil(10 · 0.8) = 8 of 9 are to be at least as probable; ceil(10 · 0.95) = 10 are too many.
     assert least_probability(true, 0.8) == pytest.approx(0.3)
-    assert least_probability(true, 0.3) == pytest.approx(0.9)
+    assert least_probability(true, 0.3) == pytest.approx(0.85)
     assert least_probability(true, 0.95) == 0.0
     assert least_probability(np.linspace(0.01, 0.29, 29), 0.1) == pytest.approx(0.27)
 
 
 def test_sets_hold_what_is_probable_and_what_is_predicted():
     probabilities = np.array([[0.5, 0.4, 0.1], [0.36, 0.34, 0.3], [0.1, 0.1, 0.8]])
-    sets = prediction_sets(probabilities, 0.4)
+    answers = answered(probabilities, "multiclass")
+    sets = prediction_sets(probabilities, answers, 0.4)
     assert sets.tolist() == [[True, True, False], [True, False, False], [False, False, True]]
-    assert prediction_sets(probabilities, 0.0).all()
+    assert prediction_sets(probabilities, answers, 0.0).all()
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.9, 0.99])
@@ -34,7 +36,8 @@ def test_as_many_sets_as_promised_hold_the_true_class(coverage):
         least = least_probability(true[:100], coverage)
         # Without the predicted class, so that the promise is kept and not exceeded.
         held.append((true[100:] >= least).mean())
-        sets = prediction_sets(probabilities[100:], least)
+        answers = answered(probabilities[100:], "multiclass")
+        sets = prediction_sets(probabilities[100:], answers, least)
         assert sets[np.arange(50), labels[100:]].mean() >= held[-1]
     # Exact: ceil(101 · coverage) / 101; four standard errors of the mean.
     exact = np.ceil(101 * coverage) / 101

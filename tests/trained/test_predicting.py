@@ -3,9 +3,11 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 import pytest
+from scipy import special
 
 from hqnn_jax import load
 from hqnn_jax.config import DatasetConfig, SyntheticConfig
@@ -85,6 +87,22 @@ def test_more_coverage_gives_larger_sets_and_less_risk_more_rejections(model, ce
     assert (loose.rejected <= strict.rejected).all()
     assert none.rejected.all()
     assert all(name in names for name, names in zip(loose.names, loose.set_names, strict=True))
+
+
+def test_of_several_labels_each_is_there_or_not(model, cells):
+    images = cells.images[:8]
+    found = with_record(model, task="multilabel", temperature=2.0).predict(images)
+    prepared = model.preprocessing(jnp.asarray(images))
+    plain = np.asarray(model.network.apply(model.variables, prepared))
+    np.testing.assert_allclose(found.probabilities, special.expit(plain / 2), atol=1e-5)
+    np.testing.assert_array_equal(found.answers, plain > 0)
+    surest = np.maximum(found.probabilities, 1 - found.probabilities).min(axis=1)
+    np.testing.assert_allclose(found.confidence, surest)
+    assert found.names == tuple(
+        " | ".join(name for name, there in zip(model.class_names, row, strict=True) if there)
+        for row in found.answers
+    )
+    assert (found.answers <= found.sets).all()
 
 
 def test_averaged_views_make_an_image_and_its_mirror_one(model, cells):
