@@ -203,7 +203,7 @@ def _limits(record: ModelRecord, metrics: Mapping[str, Any]) -> Iterator[str]:
         f"A file is resized as a whole to {side} × {side} pixels, its aspect ratio is not kept: it "
         "has to be framed as the images of the training set are."
     )
-    chosen = "the epoch and " if record.origin.checkpoint == "best" else ""
+    chosen = "the epoch, " if record.origin.checkpoint == "best" else ""
     seeds = "the seed, " if len(record.origin.seeds) > 1 else ""
     yield (
         f"The validation split has chosen {chosen}{seeds}the temperature and the thresholds, which "

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hqnn_jax.config.shipped import CONFIGS, shipped_names
+from hqnn_jax.trained.zoo import ZOO, zoo_names
 from tests.cli.calls import ROOT
 
 pytestmark = pytest.mark.slow
@@ -60,6 +61,13 @@ def test_no_names_but_these_are_installed(wheel):
     assert templates
     assert templates <= set(names)
     assert CONFIGS == ROOT / "configs"
+    models = {f"hqnn_jax/zoo/{name}/{path.name}" for name in zoo_names() for path in _files(name)}
+    assert len(models) == 4 * len(zoo_names()) > 0
+    assert models <= set(names)
+
+
+def _files(name):
+    return (ZOO / name).iterdir()
 
 
 def test_the_licence_and_the_mark_of_types_are_installed(wheel):

@@ -10,6 +10,7 @@ import safetensors.numpy
 import hqnn_jax
 from hqnn_jax import load
 from hqnn_jax.errors import ConfigurationError, ModelFolderError
+from hqnn_jax.experiments import stored
 from hqnn_jax.trained import folder as model_folder
 from hqnn_jax.trained import hub
 from hqnn_jax.trained.folder import write_model
@@ -90,6 +91,13 @@ def test_writing_and_reading_changes_nothing(model, tmp_path):
     assert left.keys() == right.keys()
     for name, value in left.items():
         np.testing.assert_array_equal(value, right[name], err_msg=name)
+
+
+def test_a_model_is_kept_for_the_package(tmp_path, monkeypatch):
+    monkeypatch.setitem(stored.FOLDERS, "model", tmp_path)
+    assert stored.main(["model", "quickstart", "again"]) == 0
+    for path in QUICKSTART.iterdir():
+        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_names_that_mean_nothing(tmp_path):
