@@ -108,6 +108,7 @@ class Plan:
                 "ablation.tests=false for means alone"
             )
         _require_different(arms)
+        _require_one_class(arms)
         arms = _with_references(arms, ablation, axes)
         _check_models(arms)
         return cls(name, file, axes, tuple(arms))
@@ -193,6 +194,15 @@ def _require_different(arms: Sequence[Arm]) -> None:
             raise ConfigurationError(
                 f"ablation: the arms {same.label!r} and {arm.label!r} have the same name "
                 f"{arm.name!r}; rename one"
+            )
+
+
+def _require_one_class(arms: Sequence[Arm]) -> None:
+    for arm in arms:
+        if arm.config.dataset.task_name == "multilabel":
+            raise ConfigurationError(
+                f"ablation: arm {arm.label!r}: {arm.config.dataset.name} has several labels an "
+                "image; expected a set of one class an image"
             )
 
 

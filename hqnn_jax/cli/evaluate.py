@@ -12,6 +12,7 @@ from hqnn_jax.cli.configs import find_config
 from hqnn_jax.cli.options import DataDir, shipped_file
 from hqnn_jax.config import Config, CrossDatasetConfig
 from hqnn_jax.config.loading import load_config, load_section
+from hqnn_jax.errors import ConfigurationError
 from hqnn_jax.progress import Progress
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def command(
 
     folder = RunFolder(run)
     # Predictions are made anew, and so may be missing or damaged.
-    metrics = read_metrics(folder)
+    metrics = read_metrics(folder, any_task=True)
     settings = _evaluated_again(folder, metrics, others).with_data_in(data_dir)
     progress = Progress()
     with locked(run):
@@ -83,5 +84,10 @@ def _evaluated_again(
             *others,
         ]
     )
+    if all_others and config.dataset.task_name == "multilabel":
+        raise ConfigurationError(
+            f"{folder.path}: a run on a set of several labels an image; no other dataset can be "
+            "mapped to them: leave out --cross"
+        )
     evaluation = config.evaluation.model_copy(update={"cross_datasets": all_others})
     return config.model_copy(update={"evaluation": evaluation})

@@ -110,6 +110,24 @@ class Config(ConfigSection):
             )
         return self
 
+    @model_validator(mode="after")
+    def _possible_with_several_labels(self) -> Config:
+        if self.dataset.task_name != "multilabel":
+            return self
+        training, evaluation = self.training, self.evaluation
+        given = {
+            "training.images_per_class": training.images_per_class is not None,
+            "training.label_noise": training.label_noise > 0,
+            "training.contrastive_weight": training.contrastive_weight > 0,
+            "evaluation.cross_datasets": bool(evaluation.cross_datasets),
+            "evaluation.paper": evaluation.paper is not None,
+            "evaluation.metrics": bool(evaluation.metrics),
+        }
+        wrong = [key for key, is_given in given.items() if is_given]
+        if wrong:
+            raise ValueError(f"{wrong[0]}: is for one class an image, not for a multilabel set")
+        return self
+
     def with_data_in(self, folder: Path | None) -> Config:
         """Return this with all datasets in another folder, or itself for None."""
         if folder is None:

@@ -143,6 +143,24 @@ class DatasetConfig(ConfigSection):
         return self
 
     @model_validator(mode="after")
+    def _possible_task(self) -> DatasetConfig:
+        published = self.record.kind != "own"
+        if published and (self.task_name == "multilabel") != (self.record.task == "multilabel"):
+            raise ValueError(f"task: {self.name} is a set of the task {self.record.task}")
+        if self.task_name == "multilabel":
+            if self.name == "image_folder":
+                raise ValueError(
+                    "task: an image in a folder has one class; for several labels an image use "
+                    "table or npz"
+                )
+            for key in ("positive_labels", "label_map", "images_per_class"):
+                if getattr(self, key) is not None:
+                    raise ValueError(f"{key}: is for one class an image, not for multilabel")
+        if self.task == "ordinal" and self.positive_labels is not None:
+            raise ValueError("positive_labels: makes two classes, which are in no order")
+        return self
+
+    @model_validator(mode="after")
     def _one_task(self) -> DatasetConfig:
         if self.label_map is None:
             return self

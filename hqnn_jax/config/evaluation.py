@@ -34,6 +34,8 @@ class CrossDatasetConfig(ConfigSection):
     def _not_empty(self) -> CrossDatasetConfig:
         if not self.class_map:
             raise ValueError("class_map: expected at least one class")
+        if self.dataset.task_name == "multilabel":
+            raise ValueError(f"dataset: {self.dataset.name} has several labels an image, not one")
         return self
 
 

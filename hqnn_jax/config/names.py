@@ -134,6 +134,7 @@ DATASETS: Mapping[str, DatasetRecord] = {
     "synthetic_cells": DatasetRecord("synthetic", official_split=True),
     "bloodmnist": _MEDMNIST,
     "breastmnist": _MEDMNIST,
+    "chestmnist": _MEDMNIST._replace(task="multilabel"),
     "dermamnist": _MEDMNIST,
     "octmnist": _MEDMNIST,
     "organamnist": _MEDMNIST,

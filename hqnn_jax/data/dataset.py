@@ -71,6 +71,11 @@ class ImageDataset:
     description: str = ""
 
     @property
+    def multilabel(self) -> bool:
+        """Whether an image has any number of labels, not one class."""
+        return self.train.labels.ndim == 2
+
+    @property
     def num_classes(self) -> int:
         """Number of classes of the task."""
         return len(self.class_names)
@@ -158,23 +163,26 @@ def class_counts(
 
 
 def class_weights(
-    labels: Int[np.ndarray, " num_images"], num_classes: int
+    labels: Int[np.ndarray, "num_images *num_labels"], num_classes: int
 ) -> Float32[np.ndarray, " num_classes"]:
     """Return inverse-frequency class weights N / (K·n_k) (radhi2025).
 
-    They average to 1 over the images, so a weighted loss keeps its scale.
+    They average to 1 over the images, so a weighted loss keeps its scale. Of a multi-label set
+    they are (N - n_k) / n_k, the weight at which images with and without a label count the same.
 
     Args:
-        labels: the training labels, 0 … num_classes - 1.
+        labels: the training labels, 0 … num_classes - 1, or 1 and 0 for each label.
         num_classes: K.
 
     Raises:
         DataError: where a class has no image, so that its weight would be infinite.
     """
-    counts = np.bincount(labels, minlength=num_classes)
+    counts = class_counts(labels, num_classes)
     if len(counts) > num_classes or not counts.all():
         raise DataError(
             f"class weights: expected images of every class 0 to {num_classes - 1} in the training "
             f"split, found counts {counts.tolist()}; set training.class_weights=none"
         )
+    if labels.ndim == 2:
+        return ((len(labels) - counts) / counts).astype(np.float32)
     return (len(labels) / (num_classes * counts)).astype(np.float32)

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
 
 from hqnn_jax.data.records import RecordImages, chunks
+
+Labels = Int32[np.ndarray, "_ *_"]
+"""One label per image, or 1 and 0 for each of several."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def image_digests(
 
 
 def shared_images(
-    digests: Mapping[str, Sequence[bytes]], labels: Mapping[str, Int32[np.ndarray, " _"]]
+    digests: Mapping[str, Sequence[bytes]], labels: Mapping[str, Labels]
 ) -> tuple[SharedImages, ...]:
     """Count byte-identical images for every pair of splits, in the order of `digests`.
 
@@ -62,17 +65,22 @@ def _compare(
     first: str,
     second: str,
     digests: Mapping[str, Sequence[bytes]],
-    labels: Mapping[str, Int32[np.ndarray, " _"]],
+    labels: Mapping[str, Labels],
 ) -> SharedImages:
-    labels_in_first: dict[bytes, set[int]] = {}
-    for digest, label in zip(digests[first], labels[first].tolist(), strict=True):
+    labels_in_first: dict[bytes, set[Hashable]] = {}
+    for digest, label in zip(digests[first], _comparable(labels[first]), strict=True):
         labels_in_first.setdefault(digest, set()).add(label)
     found = [
         labels_in_first[digest] != {label}
-        for digest, label in zip(digests[second], labels[second].tolist(), strict=True)
+        for digest, label in zip(digests[second], _comparable(labels[second]), strict=True)
         if digest in labels_in_first
     ]
     return SharedImages(first, second, images=len(found), different_labels=sum(found))
+
+
+def _comparable(labels: Labels) -> list[Hashable]:
+    """Return the label of each image, or all of its labels, as one value."""
+    return [tuple(row) for row in labels.tolist()] if labels.ndim == 2 else labels.tolist()
 
 
 def same_content(digests: Sequence[bytes]) -> Int[np.ndarray, " num_images"]:
@@ -82,7 +90,7 @@ def same_content(digests: Sequence[bytes]) -> Int[np.ndarray, " num_images"]:
 
 
 def repeated_images(
-    digests: Sequence[bytes], labels: Int32[np.ndarray, " num_images"]
+    digests: Sequence[bytes], labels: Int32[np.ndarray, "num_images *num_labels"]
 ) -> tuple[int, int]:
     """Count the images that an earlier one of the set equals byte for byte.
 
@@ -92,4 +100,5 @@ def repeated_images(
     content = same_content(digests)
     first = np.unique(content, return_index=True)[1][content]
     repeated = first != np.arange(len(content))
-    return int(repeated.sum()), int((repeated & (labels[first] != labels)).sum())
+    other = labels[first] != labels
+    return int(repeated.sum()), int((repeated & (other if other.ndim == 1 else other.any(1))).sum())

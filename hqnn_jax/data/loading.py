@@ -128,6 +128,7 @@ def load_pool(config: DatasetConfig, progress: Progress | None = None) -> ImageP
     else:
         load: Callable[..., ImagePool] = pkgutil.resolve_name(record.loaded_by)
         pool = load(config, progress)
+    _require_an_order(config, pool)
     if config.split.file is not None:
         pool = divided_by_file(pool, config.split.file.expanduser())
     if config.positive_labels is not None:
@@ -143,6 +144,17 @@ def load_pool(config: DatasetConfig, progress: Progress | None = None) -> ImageP
             "them with another label"
         )
     return pool
+
+
+def _require_an_order(config: DatasetConfig, pool: ImagePool) -> None:
+    """Raise ConfigurationError where the order of classes matters, but is only that of letters."""
+    if config.task != "ordinal" or config.label_map is not None:
+        return
+    if config.name in ("image_folder", "table") and not all(map(str.isdecimal, pool.class_names)):
+        raise ConfigurationError(
+            f"dataset.task: the order of the classes {', '.join(pool.class_names)} is not known; "
+            "give it in dataset.label_map, the lowest first, as {none: [none], mild: [mild], …}"
+        )
 
 
 def _medmnist_pool(config: DatasetConfig, progress: Progress | None) -> ImagePool:

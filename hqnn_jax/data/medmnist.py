@@ -86,7 +86,9 @@ class MedMnist(InOrderBuilder):
         return tfds.core.DatasetInfo(
             builder=self,
             description=f"{self.source.name} at {side} x {side} pixels, from {self.source.url}",
-            features=image_features((side, side, channels), self.source.class_names),
+            features=image_features(
+                (side, side, channels), self.source.class_names, multilabel=self.source.multilabel
+            ),
             # Predictions are compared with other people's by position: keep the official order.
             disable_shuffling=True,
             license=self.source.licence,
@@ -107,7 +109,8 @@ class MedMnist(InOrderBuilder):
 
     def _generate_examples(self, split: ArchivedSplit) -> Iterator[tuple[int, dict[str, Any]]]:
         for index, (image, label) in enumerate(zip(split.images(), split.labels, strict=True)):
-            yield index, {"image": image, "label": int(label)}
+            stored = label.astype("uint8") if self.source.multilabel else int(label)
+            yield index, {"image": image, "label": stored}
 
 
 def load_medmnist(

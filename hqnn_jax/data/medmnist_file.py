@@ -47,6 +47,8 @@ class MedMnistSource:
     class_names: tuple[str, ...]
     num_channels: int
     licence: str
+    multilabel: bool = False
+    """Whether an image has any number of labels, each 1 or 0."""
 
     @property
     def file_name(self) -> str:
@@ -89,6 +91,7 @@ def medmnist_source(name: str, resolution: int) -> MedMnistSource:
         class_names=tuple(labels[str(k)].split("(")[0].strip() for k in range(len(labels))),
         num_channels=entry["n_channels"],
         licence=entry["license"],
+        multilabel=entry["task"].startswith("multi-label"),
     )
 
 
@@ -194,7 +197,7 @@ class ArchivedSplit:
     """Name of the images in the archive."""
     image_shape: tuple[int, int, int]
     """Height, width, channels."""
-    labels: Int32[np.ndarray, " num_images"]
+    labels: Int32[np.ndarray, "num_images *num_labels"]
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -241,14 +244,14 @@ def checked_labels(
     *,
     where: str,
     source: MedMnistSource,
-) -> Int32[np.ndarray, " num_images"]:
+) -> Int32[np.ndarray, "num_images *num_labels"]:
     """Return the labels of a split, or say what is wrong with its arrays.
 
     Args:
         shape: of the images: [N, H, W] for grey sets, [N, H, W, 3] for colour sets;
             H = W = resolution.
         dtype: of the images, uint8.
-        labels: whole numbers, [N] or [N, 1].
+        labels: whole numbers, [N] or [N, 1]; of a multi-label set 1 and 0, [N, K].
         where: file and split, for the message.
         source: what the file should hold.
 
@@ -256,6 +259,8 @@ def checked_labels(
         DataError: wrong dtype or shape, no image, or a label outside the classes.
     """
     _check_images(shape, dtype, where, source)
+    if source.multilabel:
+        return require_ones_and_zeros(labels, (shape[0], len(source.class_names)), where)
     if not np.issubdtype(labels.dtype, np.integer) or labels.size != shape[0]:
         raise DataError(
             f"{where}: expected one whole-number label for each of {shape[0]} images, found "
@@ -266,6 +271,22 @@ def checked_labels(
         outside = labels[(labels < 0) | (labels > last)].flat[0]
         raise DataError(f"{where}: label {outside} is outside the classes 0 to {last}")
     return labels.reshape(-1).astype(np.int32)
+
+
+def require_ones_and_zeros(
+    labels: np.ndarray, shape: tuple[int, int], where: str
+) -> Int32[np.ndarray, "num_images num_labels"]:
+    """Return the labels of a multi-label set of some images and labels.
+
+    Raises:
+        DataError: another shape, or other numbers than 1 and 0.
+    """
+    if labels.shape != shape or labels.dtype.kind not in "iub" or not np.isin(labels, (0, 1)).all():
+        raise DataError(
+            f"{where}: found labels {labels.dtype} {list(labels.shape)}; expected 1 or 0 for each "
+            f"of {shape[1]} labels of {shape[0]:,} images"
+        )
+    return labels.astype(np.int32)
 
 
 def _check_images(

@@ -33,7 +33,7 @@ class Prepared:
     """All images of a prepared dataset, part after part."""
 
     images: UInt8[np.ndarray | RecordImages, "num_images height width channels"]
-    labels: Int32[np.ndarray, " num_images"]
+    labels: Int32[np.ndarray, "num_images *num_labels"]
     """What is stored with each image; -1 where nothing is."""
     digests: tuple[bytes, ...]
     """SHA-256 of the bytes of each image."""
@@ -44,16 +44,24 @@ class Prepared:
 
 
 def image_features(
-    image_shape: tuple[int, int, int], class_names: Sequence[str] | None
+    image_shape: tuple[int, int, int],
+    class_names: Sequence[str] | None,
+    *,
+    multilabel: bool = False,
 ) -> tfds.features.FeaturesDict:
-    """Return the features of a set: `image` uint8, and `label` unless `class_names` is None."""
+    """Return the features of a set: `image` uint8, and `label` unless `class_names` is None.
+
+    Where `multilabel`, the label is 1 or 0 for each of the names.
+    """
     features = {
         # As bytes: features.Image would need TensorFlow to encode an array.
         "image": tfds.features.Tensor(
             shape=image_shape, dtype=np.uint8, encoding=tfds.features.Encoding.BYTES
         )
     }
-    if class_names is not None:
+    if class_names is not None and multilabel:
+        features["label"] = tfds.features.Tensor(shape=(len(class_names),), dtype=np.uint8)
+    elif class_names is not None:
         features["label"] = tfds.features.ClassLabel(names=list(class_names))
     return tfds.features.FeaturesDict(features)
 
@@ -188,7 +196,9 @@ def read_prepared(
     on_disk = RecordImages(sources, builder.info.features["image"].shape, where)
     streams = storage == "stream" or (storage == "auto" and not fits_into_memory(on_disk))
     images: Images = on_disk if streams else np.empty(on_disk.shape, np.uint8)
-    labels = np.empty(len(on_disk), np.int32)
+    features = builder.info.features
+    label_shape = features["label"].shape if "label" in features else ()
+    labels = np.empty((len(on_disk), *label_shape), np.int32)
     digests: list[bytes] = [b""] * len(on_disk)
 
     def store(number: int, example: dict[str, Any]) -> None:

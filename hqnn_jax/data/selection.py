@@ -17,7 +17,7 @@ from hqnn_jax.errors import DataError
 
 
 def training_rows(
-    labels: Int[np.ndarray, " num_images"],
+    labels: Int[np.ndarray, "num_images *num_labels"],
     per_class: int | None,
     seed: int,
     class_names: Sequence[str],
@@ -27,7 +27,7 @@ def training_rows(
     For the same seed, the rows of a smaller number are part of those of a larger one.
 
     Args:
-        labels: the true classes, 0 … len(class_names) - 1.
+        labels: the true classes, 0 … len(class_names) - 1; several labels an image for None only.
         per_class: images of each class, at least 1; None for all images.
         seed: of the run, not negative.
         class_names: name of class k at position k.
@@ -58,8 +58,8 @@ def _advice(labels: Int[np.ndarray, " num_images"], num_classes: int) -> str:
 
 
 def noisy_labels(
-    labels: Int[np.ndarray, " num_images"], share: float, num_classes: int, seed: int
-) -> Int32[np.ndarray, " num_images"]:
+    labels: Int[np.ndarray, "num_images *num_labels"], share: float, num_classes: int, seed: int
+) -> Int32[np.ndarray, "num_images *num_labels"]:
     """Return the labels with a share of them wrong: symmetric noise.
 
     Exactly round(share · num_images) labels, of images drawn uniformly, are replaced by one of the

@@ -17,13 +17,14 @@ from jaxtyping import Int
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from hqnn_jax.config import SplitConfig
-from hqnn_jax.data.dataset import SPLIT_NAMES
+from hqnn_jax.data.dataset import SPLIT_NAMES, class_counts
 from hqnn_jax.data.leakage import same_content
 from hqnn_jax.data.pool import ImagePool
 from hqnn_jax.errors import ConfigurationError, DataError
 
 Indices = Int[np.ndarray, " _"]
 _FINEST_SHARE = 20
+_FEWEST_OF_A_LABEL = 20
 
 
 def split_indices(pool: ImagePool, config: SplitConfig, method: str) -> dict[str, Indices]:
@@ -91,8 +92,9 @@ def _divide(
 def _stratified(pool: ImagePool, indices: Indices, share: float, seed: int) -> np.ndarray:
     """Choose a share of each class; byte-identical images stay together, with the first's label."""
     content = same_content([pool.digests[index] for index in indices.tolist()])
-    labels = pool.labels[indices][np.unique(content, return_index=True)[1]]
-    _require_enough(pool, labels)
+    labels = _strata(pool.labels[indices])[np.unique(content, return_index=True)[1]]
+    if pool.labels.ndim == 1:
+        _require_enough(pool, labels)
     try:
         _, chosen = train_test_split(
             np.arange(len(labels)), test_size=share, stratify=labels, random_state=seed
@@ -113,7 +115,7 @@ def _grouped(pool: ImagePool, indices: Indices, share: float, seed: int) -> np.n
             f"dataset.split.method: {pool.name} names neither patients nor source images; expected "
             "stratified"
         )
-    labels = pool.labels[indices]
+    labels = _strata(pool.labels[indices])
     parts = Fraction(share).limit_denominator(_FINEST_SHARE)
     folds = StratifiedGroupKFold(parts.denominator, shuffle=True, random_state=seed)
     groups = _joined(pool.groups[indices], [pool.digests[index] for index in indices.tolist()])
@@ -129,6 +131,23 @@ def _grouped(pool: ImagePool, indices: Indices, share: float, seed: int) -> np.n
             "dataset.split.validation and dataset.split.test, or take more images"
         ) from None
     return chosen
+
+
+def _strata(labels: np.ndarray) -> np.ndarray:
+    """Return what images are divided by: the class of each, or its rarest label.
+
+    Images whose rarest label few have, or that have none, are divided together.
+    """
+    if labels.ndim == 1:
+        return labels
+    rarest_first = np.argsort(labels.sum(axis=0), kind="stable")
+    none = labels.shape[1]
+    ordered = labels[:, rarest_first]
+    rarest = np.where(ordered.any(axis=1), rarest_first[ordered.argmax(axis=1)], none)
+    few = np.bincount(rarest, minlength=none + 1) < _FEWEST_OF_A_LABEL
+    strata: np.ndarray = np.where(few[rarest], none, rarest)
+    alone = np.bincount(strata, minlength=none + 1)[none] == 1
+    return np.where(strata == none, strata[strata != none][0], strata) if alone else strata
 
 
 def _joined(groups: np.ndarray, digests: list[bytes]) -> np.ndarray:
@@ -156,7 +175,7 @@ def _require_enough(pool: ImagePool, labels: np.ndarray) -> None:
 
 def _require_every_class(pool: ImagePool, splits: Mapping[str, Indices]) -> None:
     for split, indices in splits.items():
-        counts = np.bincount(pool.labels[indices], minlength=len(pool.class_names))
+        counts = class_counts(pool.labels[indices], len(pool.class_names))
         for name, count in zip(pool.class_names, counts.tolist(), strict=True):
             if count == 0:
                 raise DataError(

@@ -173,7 +173,7 @@ def expected_calibration_error(
     return np.abs(weights @ gap_of_bin).sum(axis=1) / weights.sum(axis=1)
 
 
-def _resamples(
+def resamples(
     num_samples: int, num_resamples: int, rng: np.random.Generator
 ) -> Iterator[Int[np.ndarray, "block samples"]]:
     """Yield blocks of bootstrap resamples, as counts of every sample."""
@@ -228,7 +228,7 @@ def bootstrap(
     drawn["macro_f1"] = np.nanmean(np.where(absent, 0.0, drawn["f1"]), axis=-1)
     drawn |= {name: of(cells) for name, of in of_confusion.items()}
     blocks: dict[str, list[np.ndarray]] = {name: [] for name in of_samples}
-    for counts in _resamples(total, num_resamples, rng):
+    for counts in resamples(total, num_resamples, rng):
         for name, of in of_samples.items():
             blocks[name].append(of(counts))
     return drawn | {name: np.concatenate(values) for name, values in blocks.items()}

@@ -202,7 +202,7 @@ def per_class_bars(per_class: Sequence[Mapping[str, Any]]) -> ReportFigure:
 
 def roc_curves(
     probabilities: Float[np.ndarray, "seeds samples classes"],
-    labels: Integer[np.ndarray, " samples"],
+    labels: Integer[np.ndarray, "samples *labels"],
     per_class: Sequence[Mapping[str, Any]],
     *,
     split: str = "test",
@@ -212,13 +212,14 @@ def roc_curves(
     The right panel enlarges the corner that good classifiers share.
 
     Args:
-        probabilities, labels: predictions of every seed and the true classes.
+        probabilities, labels: predictions of every seed and the true classes, or 1 and 0 for each
+            of several labels.
         per_class: the `per_class` list of `compute_metrics`, for names and areas.
         split: which split the title names.
     """
     figure = ReportFigure(10.0, 4.3, f"One-vs-rest ROC curves of the {split} split")
     whole, corner = figure.subplots(1, 2)
-    shown = [1] if len(per_class) == 2 else range(len(per_class))
+    shown = [1] if len(per_class) == 2 and labels.ndim == 1 else range(len(per_class))
     for c in shown:
         area = per_class[c].get("roc_auc")
         if area is None:
@@ -229,7 +230,8 @@ def roc_curves(
         }
         label = f"{short_label(per_class[c]['class'])} (AUC {formatting.fixed(area, 4)})"
         for scores in probabilities:
-            false_rate, true_rate, _ = roc_curve(labels == c, scores[:, c])
+            there = labels == c if labels.ndim == 1 else labels[:, c]
+            false_rate, true_rate, _ = roc_curve(there, scores[:, c])
             for axes in (whole, corner):
                 axes.plot(false_rate, true_rate, linewidth=1.3, alpha=0.85, label=label, **style)
             label = "_another seed"

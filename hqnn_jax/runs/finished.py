@@ -18,7 +18,7 @@ from hqnn_jax.data.dataset import SPLIT_NAMES
 from hqnn_jax.errors import RunFolderError
 from hqnn_jax.files import read_arrays, read_bytes, read_json
 from hqnn_jax.runs.folder import RunFolder
-from hqnn_jax.runs.stored_metrics import read_metrics
+from hqnn_jax.runs.stored_metrics import read_metrics, several_labels
 from hqnn_jax.training.history import read_history
 
 
@@ -28,14 +28,15 @@ class Predictions:
 
     Attributes:
         seeds: int[seeds].
-        probabilities, labels: split -> float[seeds, samples, classes] and int[samples].
+        probabilities, labels: split -> float[seeds, samples, classes] and int[samples], or 1 and 0
+            [samples, classes] where an image has several labels.
         sample_images: uint8[images, height, width, channels] of the test split.
         sample_indices: their positions in the test split.
     """
 
     seeds: Int[np.ndarray, " seeds"]
     probabilities: Mapping[str, Float[np.ndarray, "seeds samples classes"]]
-    labels: Mapping[str, Int[np.ndarray, " samples"]]
+    labels: Mapping[str, Int[np.ndarray, "samples *labels"]]
     sample_images: UInt8[np.ndarray, "images height width channels"]
     sample_indices: Int[np.ndarray, " images"]
 
@@ -99,17 +100,23 @@ class FinishedRun:
         return self.files.path.resolve().name
 
     @property
+    def several_labels(self) -> bool:
+        """Whether an image has any number of labels, not one class."""
+        return several_labels(self.metrics)
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds, in the order of all that is of several."""
         return tuple(entry["seed"] for entry in self.metrics["seeds"])
 
 
-def load_run(path: Path, data_dir: Path | None = None) -> FinishedRun:
+def load_run(path: Path, data_dir: Path | None = None, *, any_task: bool = False) -> FinishedRun:
     """Read and check the folder of a finished run.
 
     Args:
         path: the folder.
         data_dir: where the datasets are, if not where they were.
+        any_task: whether the run may be on a set of several labels an image.
 
     Raises:
         RunFolderError: when `path` is no such folder, the run has not finished, or a file is
@@ -117,7 +124,7 @@ def load_run(path: Path, data_dir: Path | None = None) -> FinishedRun:
         ConfigurationError: for an unusable `config.yaml`.
     """
     files = RunFolder(path)
-    metrics = read_metrics(files)
+    metrics = read_metrics(files, any_task=any_task)
     again = f"{commands.written('evaluate', path)} writes it anew"
     text = read_bytes(files.config, RunFolderError, "expected the folder of a finished run")
     return FinishedRun(
@@ -137,6 +144,7 @@ def load_run(path: Path, data_dir: Path | None = None) -> FinishedRun:
 
 
 def _read_predictions(file: Path, metrics: Mapping[str, Any], advice: str) -> Predictions:
+    labels_of_each = several_labels(metrics)
     expected: dict[str, Any] = {
         "seeds": Int[np.ndarray, " seeds"],
         "sample_images": UInt8[np.ndarray, "images height width channels"],
@@ -144,9 +152,11 @@ def _read_predictions(file: Path, metrics: Mapping[str, Any], advice: str) -> Pr
     }
     for split in SPLIT_NAMES:
         expected[f"{split}_probabilities"] = Float[np.ndarray, f"seeds {split}_images classes"]
-        expected[f"{split}_labels"] = Int[np.ndarray, f" {split}_images"]
+        each = " classes" if labels_of_each else ""
+        expected[f"{split}_labels"] = Int[np.ndarray, f"{split}_images{each}"]
     arrays = read_arrays(file, RunFolderError, advice, expected)
     num_classes = len(metrics["dataset"]["class_names"])
+    largest = 2 if labels_of_each else num_classes
     for split in SPLIT_NAMES:
         labels, probabilities = arrays[f"{split}_labels"], arrays[f"{split}_probabilities"]
         shape = (len(metrics["seeds"]), len(labels), num_classes)
@@ -161,7 +171,7 @@ def _read_predictions(file: Path, metrics: Mapping[str, Any], advice: str) -> Pr
                 f"{file}: {split}_probabilities: expected probabilities, not all of them are; "
                 f"{advice}"
             )
-        _require_below(file, f"{split}_labels", labels, num_classes, advice)
+        _require_below(file, f"{split}_labels", labels, largest, advice)
     _require_below(file, "sample_indices", arrays["sample_indices"], len(labels), advice)
     return Predictions(
         seeds=arrays["seeds"],

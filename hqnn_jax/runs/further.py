@@ -63,10 +63,11 @@ class FurtherEvaluation:
             task: of the first model in training, whose circuit is differentiable.
             probabilities: of the first model for the test split.
 
-        Half of the images are wrongly classified, as far as there are such.
+        Half of the images are wrongly classified, as far as there are such. Of several labels an
+        image there is no one answer to explain.
         """
         test, count = self.setup.dataset.test, self.setup.config.evaluation.explained_images
-        if count == 0:
+        if count == 0 or self.setup.dataset.multilabel:
             self.folder.explanations.unlink(missing_ok=True)
             return
         model = self.trained[0]

@@ -19,6 +19,8 @@ from hqnn_jax.runs.stored_metrics import interval_method
 
 def pictures(run: FinishedRun, circuit_figure: Figure | None) -> tuple[Picture, ...]:
     """Return every figure of a run; None leaves the drawing of the circuit out."""
+    if run.several_labels:
+        return (*_of_labels(run), *_of_the_model(run, circuit_figure))
     return (*_curves(run), *_of_predictions(run), *_of_the_model(run, circuit_figure))
 
 
@@ -40,15 +42,18 @@ def _over_seeds(run: FinishedRun, text: str) -> str:
     return text if len(run.seeds) > 1 else ""
 
 
-def _curves(run: FinishedRun) -> Iterator[Picture]:
-    test = run.metrics["test"]
+def _training_curves(run: FinishedRun) -> Picture:
     best = {entry["seed"]: entry["best_epoch"] for entry in run.metrics["seeds"]}
-    each, mean = _over_seeds(run, " One line per seed."), _over_seeds(run, " Mean over seeds.")
-    yield Picture(
-        f"Circles mark the evaluated epoch.{each}",
+    return Picture(
+        f"Circles mark the evaluated epoch.{_over_seeds(run, ' One line per seed.')}",
         plots.training_curves(run.history, best),
         "Training curves",
     )
+
+
+def _curves(run: FinishedRun) -> Iterator[Picture]:
+    test, mean = run.metrics["test"], _over_seeds(run, " Mean over seeds.")
+    yield _training_curves(run)
     yield Picture(
         "Images, and their share of the true class; the colour scale is that of the square root, "
         f"so that rare errors show.{mean}",
@@ -61,6 +66,27 @@ def _curves(run: FinishedRun) -> Iterator[Picture]:
         f"With 95 % intervals: {_methods(run)}.{mean}",
         plots.per_class_bars(test["per_class"]),
         "Per-class metrics",
+    )
+
+
+def _of_labels(run: FinishedRun) -> Iterator[Picture]:
+    """Yield the figures where an image has several labels: no one class is right or wrong."""
+    test = run.metrics["test"]
+    mean = _over_seeds(run, " Mean over seeds.")
+    yield _training_curves(run)
+    yield Picture(
+        f"With 95 % intervals: {_methods(run)}.{mean}",
+        plots.per_class_bars(test["per_class"]),
+        "Metrics of each label",
+    )
+    yield Picture(
+        f"Images with each label against those without.{_over_seeds(run, ' One line per seed.')}",
+        plots.roc_curves(
+            run.predictions.probabilities["test"],
+            run.predictions.labels["test"],
+            test["per_class"],
+        ),
+        "ROC curves",
     )
 
 

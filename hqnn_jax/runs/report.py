@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from hqnn_jax.data.dataset import SPLIT_NAMES
+from hqnn_jax.evaluation.label_metrics import EACH_LABEL, LABEL_METRICS
 from hqnn_jax.evaluation.metrics import CLASS_METRICS, LABELS, metrics_of
 from hqnn_jax.evaluation.published import Published
 from hqnn_jax.reporting import formatting
@@ -57,7 +58,7 @@ def write_report(
         RunFolderError: when the folder is not that of a finished run or cannot be written.
         ConfigurationError: when its `config.yaml` cannot be used.
     """
-    run = load_run(run_dir)
+    run = load_run(run_dir, any_task=True)
     return write_document(run.files.report, run_document(run, circuit_figure, published))
 
 
@@ -66,8 +67,9 @@ def run_document(
 ) -> Document:
     """Return the page of `write_report`."""
     metrics, dataset, seeds = run.metrics, run.metrics["dataset"], run.seeds
+    kind = "labels" if run.several_labels else "classes"
     summary = (
-        f"{dataset['name']}, {len(dataset['class_names'])} classes",
+        f"{dataset['name']}, {len(dataset['class_names'])} {kind}",
         *brief_model(run.config.model),
         f"{formatting.count(metrics['parameters']['total'])} parameters",
         f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}",
@@ -112,11 +114,12 @@ def _cell(figures: Mapping[str, Any], metric: str) -> TableCell:
     )
 
 
-def _shown(run: FinishedRun) -> tuple[str, ...]:
-    """Return the metrics of the run's task that it was evaluated with."""
-    return tuple(
-        name for name in metrics_of(run.config.dataset.task_name) if name in run.metrics["test"]
-    )
+def _shown(run: FinishedRun) -> Mapping[str, str]:
+    """Return the metrics of the run's task that it was evaluated with, and what they are called."""
+    if run.several_labels:
+        return LABEL_METRICS
+    known = metrics_of(run.config.dataset.task_name)
+    return {name: LABELS[name] for name in known if name in run.metrics["test"]}
 
 
 def _test_split(run: FinishedRun) -> Section:
@@ -132,38 +135,38 @@ def _test_split(run: FinishedRun) -> Section:
         f"made: Wilson’s for proportions, or the percentile bootstrap ({resamples} resamples)"
         + ("; bounds are averaged over seeds" if several else "")
         + f". The evaluated parameters are those of the {evaluation.checkpoint} epoch"
-        + (" by validation accuracy" if evaluation.checkpoint == "best" else "")
+        + (f" by validation {_chosen_by(run)}" if evaluation.checkpoint == "best" else "")
         + "."
     )
     test = run.metrics["test"]
-    cards = (_card(LABELS[metric], test, metric, several=several) for metric in _shown(run))
+    shown = _shown(run).items()
+    cards = (_card(label, test, metric, several=several) for metric, label in shown)
     return Section("Test split", (Cards(tuple(cards)), note(text)))
 
 
 def _by_split(run: FinishedRun) -> Iterator[Block]:
     metrics, shown = run.metrics, _shown(run)
     heads = (
-        TableCell(LABELS[metric], interval_method(metrics["test"], metric)) for metric in shown
+        TableCell(label, interval_method(metrics["test"], metric))
+        for metric, label in shown.items()
     )
     rows: tuple[tuple[str | TableCell, ...], ...] = tuple(
         (
             split,
-            formatting.count(sum(entry["support"] for entry in metrics[split]["per_class"])),
+            formatting.count(_images(metrics[split])),
             *(_cell(metrics[split], metric) for metric in shown),
         )
         for split in SPLIT_NAMES
     )
     text = (
         f"All in per cent, with 95 % intervals, made as the head of the column says. "
-        f"{_about_areas(metrics)} Calibration error: expected calibration error over "
-        f"{run.config.evaluation.calibration_bins} bins; its interval is biased upwards for a "
-        "nearly calibrated model."
+        f"{_about_labels() if run.several_labels else _about_classes(run)}"
     )
     yield Table(("Split", "Images", *heads), rows, note=text)
     if len(run.seeds) > 1:
         yield Heading("Test split, seed by seed")
         yield Table(
-            ("Seed", "Evaluated epoch", *(LABELS[metric] for metric in shown)),
+            ("Seed", "Evaluated epoch", *shown.values()),
             tuple(
                 (
                     str(entry["seed"]),
@@ -200,6 +203,31 @@ def _own_cell(run: FinishedRun, split: str, name: str) -> TableCell:
     return TableCell(text, f"{formatting.fixed(low, 4)}–{formatting.fixed(high, 4)}")
 
 
+def _images(figures: Mapping[str, Any]) -> int:
+    """Return how many images a split has; each of them is of one class, or `images` counts them."""
+    found: int = figures.get("images") or sum(entry["support"] for entry in figures["per_class"])
+    return found
+
+
+def _chosen_by(run: FinishedRun) -> str:
+    return "loss" if run.several_labels else "accuracy"
+
+
+def _about_labels() -> str:
+    return (
+        "An image has any number of labels; each is predicted where its probability is above a "
+        "half. Macro averages: means over the labels for which they are defined."
+    )
+
+
+def _about_classes(run: FinishedRun) -> str:
+    return (
+        f"{_about_areas(run.metrics)} Calibration error: expected calibration error over "
+        f"{run.config.evaluation.calibration_bins} bins; its interval is biased upwards for a "
+        "nearly calibrated model."
+    )
+
+
 def _about_areas(metrics: Mapping[str, Any]) -> str:
     """Say of which classes the area under the ROC curve is."""
     names = metrics["dataset"]["class_names"]
@@ -214,18 +242,23 @@ def _about_areas(metrics: Mapping[str, Any]) -> str:
 
 
 def _by_class(run: FinishedRun) -> Section:
-    test = run.metrics["test"]
-    heads = (TableCell(LABELS[metric], interval_method(test, metric)) for metric in CLASS_METRICS)
-    rows = tuple(
+    test, each = run.metrics["test"], EACH_LABEL if run.several_labels else CLASS_METRICS
+    heads = [TableCell(label, interval_method(test, metric)) for metric, label in each.items()]
+    rows = [
         (
             entry["class"],
             formatting.count(entry["support"]),
-            *(_cell(entry, metric) for metric in CLASS_METRICS),
-            formatting.percent(entry["accuracy"]),
+            *(_cell(entry, metric) for metric in each),
         )
         for entry in test["per_class"]
-    )
-    table = Table(("Class", "Images", *heads, "Accuracy, one-vs-rest"), rows)
+    ]
+    if run.several_labels:
+        return Section(
+            "Test metrics by label", (Table(("Label", "Images with it", *heads), tuple(rows)),)
+        )
+    against = (formatting.percent(entry["accuracy"]) for entry in test["per_class"])
+    with_accuracy = tuple((*row, share) for row, share in zip(rows, against, strict=True))
+    table = Table(("Class", "Images", *heads, "Accuracy, one-vs-rest"), with_accuracy)
     return Section("Test metrics by class", (table,))
 
 

@@ -14,7 +14,8 @@ from hqnn_jax.config import Config
 from hqnn_jax.data.dataset import SPLIT_NAMES
 from hqnn_jax.errors import TrainingError
 from hqnn_jax.evaluation.cross_dataset import OtherDataset
-from hqnn_jax.evaluation.metrics import compute_metrics, mean_over_seeds
+from hqnn_jax.evaluation.label_metrics import compute_label_metrics
+from hqnn_jax.evaluation.metrics import Metric, compute_metrics, mean_over_seeds
 from hqnn_jax.evaluation.own_metrics import own_metrics
 from hqnn_jax.files import locked, write_arrays, write_json
 from hqnn_jax.progress import Progress
@@ -184,16 +185,7 @@ def _metrics(
             "seed": each.seed,
             "best_epoch": each.epoch,
             **{
-                name: compute_metrics(
-                    probabilities[name][index],
-                    split.labels,
-                    setup.dataset.class_names,
-                    calibration_bins=setup.config.evaluation.calibration_bins,
-                    bootstrap_samples=setup.config.evaluation.bootstrap_samples,
-                    seed=each.seed,
-                    task=setup.config.dataset.task_name,
-                    own=own,
-                )
+                name: _figures(setup, probabilities[name][index], split.labels, each.seed, own)
                 for name, split in setup.dataset.splits().items()
             },
             "time": times[index],
@@ -213,6 +205,31 @@ def _metrics(
     if setup.config.model.circuit.growth is not None:
         metrics["circuit_sizes"] = [each.size for each in chosen]
     return metrics
+
+
+def _figures(
+    setup: Setup,
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    seed: int,
+    own: Mapping[str, Metric],
+) -> dict[str, Any]:
+    """Return the metrics of a split, as a seed's model predicts it."""
+    names, options = setup.dataset.class_names, setup.config.evaluation
+    if setup.dataset.multilabel:
+        return compute_label_metrics(
+            probabilities, labels, names, bootstrap_samples=options.bootstrap_samples, seed=seed
+        )
+    return compute_metrics(
+        probabilities,
+        labels,
+        names,
+        calibration_bins=options.calibration_bins,
+        bootstrap_samples=options.bootstrap_samples,
+        seed=seed,
+        task=setup.config.dataset.task_name,
+        own=own,
+    )
 
 
 def _times(

@@ -137,6 +137,7 @@ class Setup:
             plateau=make_plateau(training),
             schedule=make_schedule(training, steps),
             steps_per_epoch=steps,
+            multilabel=self.dataset.multilabel,
         )
 
     def insights(self, task: Task) -> Insights | None:
@@ -347,6 +348,7 @@ def describe_dataset(dataset: ImageDataset) -> dict[str, Any]:
     """Return what `metrics.json` says about the dataset."""
     return {
         "name": dataset.name,
+        **({"task": "multilabel"} if dataset.multilabel else {}),
         "synthetic": dataset.synthetic,
         "class_names": list(dataset.class_names),
         "counts": {name: len(split) for name, split in dataset.splits().items()},

@@ -10,8 +10,9 @@ from pydantic import AfterValidator, Field
 
 from hqnn_jax.data.dataset import SPLIT_NAMES
 from hqnn_jax.errors import RunFolderError
+from hqnn_jax.evaluation.label_metrics import EACH_LABEL, LABEL_METRICS
 from hqnn_jax.evaluation.metrics import BOOTSTRAP, CLASS_METRICS, METRICS
-from hqnn_jax.files import read_json
+from hqnn_jax.files import read_json, unexpected
 from hqnn_jax.runs.folder import RunFolder
 
 
@@ -147,6 +148,25 @@ class _Cross(_Stored):
     seeds: Annotated[list[Any], Field(min_length=1)]
 
 
+class _Label(_Stored):
+    label: str = Field(alias="class")
+    support: _Figure
+    intervals: Annotated[dict[str, _Interval], _having(*EACH_LABEL)]
+
+
+class _LabelFigures(_Stored):
+    images: _Figure
+    intervals: Annotated[dict[str, _Interval], _having(*LABEL_METRICS)]
+    per_class: list[_Label]
+
+
+class _LabelSeed(_Stored):
+    seed: int
+    test: _LabelFigures
+    time: _Time
+    best_epoch: int
+
+
 def _finished(status: str) -> str:
     if status != "finished":
         raise ValueError("the run is not finished")
@@ -189,6 +209,19 @@ class _Metrics(_Stored):
         return None
 
 
+class _LabelMetrics(_Stored):
+    """Of a run on a set of several labels an image."""
+
+    status: Annotated[str, AfterValidator(_finished)]
+    train: _LabelFigures
+    validation: _LabelFigures
+    test: _LabelFigures
+    parameters: _Parameters
+    time: _Time
+    seeds: Annotated[list[_LabelSeed], Field(min_length=1)]
+    dataset: _Dataset
+
+
 def _cross_disagreement(other: _Cross, several: bool) -> str | None:
     labels = [entry.label for entry in other.open.per_class]
     if labels != [entry.label for entry in other.closed.per_class]:
@@ -217,12 +250,22 @@ def interval_method(figures: Mapping[str, Any], metric: str) -> str:
     return str(figures.get("interval_methods", {}).get(metric, BOOTSTRAP))
 
 
-def read_metrics(files: RunFolder) -> dict[str, Any]:
+def several_labels(metrics: Mapping[str, Any]) -> bool:
+    """Return whether `metrics.json` is that of a run on a set of several labels an image."""
+    dataset = metrics.get("dataset")
+    return isinstance(dataset, dict) and dataset.get("task") == "multilabel"
+
+
+def read_metrics(files: RunFolder, *, any_task: bool = False) -> dict[str, Any]:
     """Read and check the `metrics.json` of a finished run.
 
+    Args:
+        files: its folder.
+        any_task: whether the run may be on a set of several labels an image.
+
     Raises:
-        RunFolderError: if `files` is no folder, the run has not finished, or the file is missing,
-            damaged or lacks an entry.
+        RunFolderError: if `files` is no folder, the run has not finished or is of another task, or
+            the file is missing, damaged or lacks an entry.
     """
     if not files.path.is_dir():
         raise RunFolderError(f"{files.path}: no such folder; expected the folder of a finished run")
@@ -232,4 +275,14 @@ def read_metrics(files: RunFolder) -> dict[str, Any]:
         advice = f"the run has not finished; go on with {files.how_to_resume()}"
     else:
         advice = "expected the folder of a finished run, or run it again"
-    return read_json(files.metrics, RunFolderError, advice, _Metrics)
+    found = read_json(files.metrics, RunFolderError, advice)
+    labels = several_labels(found)
+    if labels and not any_task:
+        raise RunFolderError(
+            f"{files.path}: a run on a set of several labels an image; expected one of one class "
+            "an image"
+        )
+    wrong = unexpected(found, _LabelMetrics if labels else _Metrics)
+    if wrong is not None:
+        raise RunFolderError(f"{files.metrics}: {wrong}; {advice}")
+    return found

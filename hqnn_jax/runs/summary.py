@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hqnn_jax.config import Config
 from hqnn_jax.data.dataset import SPLIT_NAMES
@@ -14,7 +16,7 @@ from hqnn_jax.reporting import formatting
 from hqnn_jax.runs.described import describe_data, describe_network, describe_training
 from hqnn_jax.runs.folder import RunFolder
 from hqnn_jax.runs.report import write_report
-from hqnn_jax.runs.stored_metrics import read_metrics
+from hqnn_jax.runs.stored_metrics import read_metrics, several_labels
 
 
 def published_figures(config: Config) -> Published | None:
@@ -47,7 +49,10 @@ def write_run_report(path: Path, config: Config) -> Path:
 
 def run_summary(folder: RunFolder) -> list[str]:
     """Return the lines that the command line prints of a finished run."""
-    metrics = read_metrics(folder)
+    metrics = read_metrics(folder, any_task=True)
+    if several_labels(metrics):
+        told = [_line_of_labels(split, metrics[split]) for split in SPLIT_NAMES]
+        return [*told, f"report: {folder.report}"]
     lines = []
     for split in SPLIT_NAMES:
         found = metrics[split]
@@ -63,3 +68,14 @@ def run_summary(folder: RunFolder) -> list[str]:
         for other in metrics.get("cross_datasets", ())
     ]
     return [*lines, f"report: {folder.report}"]
+
+
+def _line_of_labels(split: str, found: Mapping[str, Any]) -> str:
+    """Return what is printed of a split where an image has several labels."""
+    area, precision = found["macro_roc_auc"], found["macro_average_precision"]
+    low, high = found["intervals"]["macro_roc_auc"] or (None, None)
+    return (
+        f"{split:10} macro ROC-AUC {formatting.fixed(area, 4)} (95 % interval "
+        f"{formatting.fixed(low, 4)}–{formatting.fixed(high, 4)}), macro average precision "
+        f"{formatting.fixed(precision, 4)}"
+    )

@@ -49,7 +49,7 @@ def fit(
         state = program.finish_epoch(state, [record])
         record["seconds"] = time.perf_counter() - started
         append_record(history, record)
-        checkpoints.save(state, {k: record[k] for k in ("validation_accuracy", "validation_loss")})
+        checkpoints.save(state, program.ranked_by(record))
         progress.line(_epoch_line(record, task.training.epochs))
         if stop() and epoch + 1 < task.training.epochs:
             raise SeedInterrupted(seed, epoch + 1)

@@ -170,18 +170,30 @@ class Program:
         schedule = float(self.task.schedule(epoch * self.task.steps_per_epoch - 1))
         scales = np.atleast_1d(state.plateau.scale)
         labels = np.asarray(data.validation.labels)
+        # Of several labels an image, each is right or wrong.
+        of_each = labels.shape[1] if self.task.multilabel else 1
+        validate = _validation_of_labels if self.task.multilabel else _validation
         return [
             {
                 "seed": seed,
                 "epoch": epoch,
                 "train_loss": float(loss[index]) / int(images[index]),
-                "train_accuracy": int(correct[index]) / int(images[index]),
-                **_validation(by_seed[:, index], labels),
+                "train_accuracy": int(correct[index]) / (int(images[index]) * of_each),
+                **validate(by_seed[:, index], labels),
                 "learning_rate": self._rates(schedule * float(scales[index])),
                 **{name: float(np.atleast_1d(v)[index]) for name, v in insights.items()},
             }
             for index, seed in enumerate(seeds)
         ]
+
+    def ranked_by(self, record: Record) -> dict[str, float]:
+        """Return what the best checkpoint is chosen by, see `rank`.
+
+        Of several labels an image most are absent, and most predictions right: there the loss
+        alone decides.
+        """
+        accuracy = 0.0 if self.task.multilabel else record["validation_accuracy"]
+        return {"validation_accuracy": accuracy, "validation_loss": record["validation_loss"]}
 
     def _rates(self, factor: float) -> dict[str, float]:
         """Return the learning rates, `factor` being what the schedules make of the peak ones."""
@@ -286,4 +298,16 @@ def _validation(
     return {
         "validation_loss": float(-np.mean(np.log(np.maximum(chosen, 1e-30)))),
         "validation_accuracy": float(np.mean(probabilities.argmax(-1) == labels)),
+    }
+
+
+def _validation_of_labels(
+    probabilities: Float[np.ndarray, "num_examples num_labels"],
+    labels: Int[np.ndarray, "num_examples num_labels"],
+) -> dict[str, float]:
+    """Return validation loss and accuracy, means over examples and labels."""
+    chosen = np.where(labels == 1, probabilities, 1 - probabilities)
+    return {
+        "validation_loss": float(-np.mean(np.log(np.maximum(chosen, 1e-30)))),
+        "validation_accuracy": float(np.mean((probabilities > 0.5) == labels)),
     }

@@ -27,11 +27,13 @@ from hqnn_jax.training.state import RunningMetrics, TrainState
 class Examples(NamedTuple):
     """Inputs on the device, uint8 images or float32 features, and what belongs to each.
 
-    `weights` are those of the examples in the training loss; None for the same.
+    `labels` are classes [num_examples], after a seed axis where there is one; or, of a multi-label
+    set, 1 and 0 [num_examples, num_labels]. `weights` are those of the examples in the training
+    loss; None for the same.
     """
 
     inputs: Shaped[Array, "num_examples *shape"]
-    labels: Int[Array, "*seeds num_examples"]
+    labels: Int[Array, "..."]
     weights: Float[Array, "num_examples"] | None = None
 
     def at(self, indices: Int[Array, " chosen"]) -> Examples:
@@ -86,24 +88,43 @@ class Task:
     plateau: optax.GradientTransformationExtraArgs
     schedule: optax.Schedule
     steps_per_epoch: int
+    multilabel: bool = False
+    """Whether an example has any number of labels, so that each has a probability of its own."""
 
     def loss(
         self,
         logits: Float[Array, "batch num_classes"],
-        labels: Int[Array, "batch"],
+        labels: Int[Array, "batch *num_labels"],
         class_weights: Float[Array, "num_classes"],
         weights: Float[Array, "batch"] | None = None,
     ) -> Float[Array, ""]:
         """Return the loss of smoothed labels, averaged with the weight of each true class.
 
-        `weights` are those of the examples, which the weights of classes are multiplied with.
+        `weights` are those of the examples, which the weights of classes are multiplied with. With
+        several labels an example it is the mean of their binary cross-entropies, in which a label
+        that is there counts `class_weights` times.
         """
+        if self.multilabel:
+            return self._loss_of_labels(logits, labels, class_weights, weights)
         targets = optax.smooth_labels(
             jax.nn.one_hot(labels, logits.shape[-1]), self.training.label_smoothing
         )
         losses = loss_function(self.training.loss)(logits, targets)
         combined = class_weights[labels] if weights is None else class_weights[labels] * weights
         return jnp.sum(combined * losses) / jnp.sum(combined)
+
+    def _loss_of_labels(
+        self,
+        logits: Float[Array, "batch num_labels"],
+        labels: Int[Array, "batch num_labels"],
+        positive_weights: Float[Array, "num_labels"],
+        weights: Float[Array, "batch"] | None,
+    ) -> Float[Array, ""]:
+        smoothing = self.training.label_smoothing
+        targets = labels * (1 - smoothing) + smoothing / 2
+        losses = optax.sigmoid_binary_cross_entropy(logits, targets)
+        means = jnp.mean(jnp.where(labels == 1, positive_weights, 1.0) * losses, axis=-1)
+        return jnp.mean(means) if weights is None else jnp.average(means, weights=weights)
 
     def train_step(
         self,
@@ -144,7 +165,8 @@ class Task:
         )
         updates = optax.tree.scale(state.plateau.scale, updates)
         variables = Variables(optax.apply_updates(state.variables.params, updates), batch_stats)
-        correct = jnp.sum(jnp.argmax(logits, -1) == labels, dtype=jnp.int32)
+        predicted = logits > 0 if self.multilabel else jnp.argmax(logits, -1)
+        correct = jnp.sum(predicted == labels, dtype=jnp.int32)
         return state._replace(
             variables=variables,
             average=self._averaged(state, variables),
@@ -214,6 +236,8 @@ class Task:
     ) -> Float[Array, "batch num_classes"]:
         """Return the class probabilities of a batch, without augmentation.
 
-        `key` is needed where the circuit is evaluated with a finite number of shots.
+        `key` is needed where the circuit is evaluated with a finite number of shots. With several
+        labels an example, each has a probability of its own.
         """
-        return jax.nn.softmax(self.model.apply(variables, self.preprocessing(inputs), key))
+        logits = self.model.apply(variables, self.preprocessing(inputs), key)
+        return jax.nn.sigmoid(logits) if self.multilabel else jax.nn.softmax(logits)

@@ -22,6 +22,7 @@ from hqnn_jax.data.dataset import Progress
 from hqnn_jax.data.decoding import as_pixels
 from hqnn_jax.data.found import Found, FoundImages
 from hqnn_jax.data.headers import MODES, Headers
+from hqnn_jax.data.medmnist_file import require_ones_and_zeros
 from hqnn_jax.data.npz_file import ARCHIVE_ERRORS, ArrayHeader, damaged, open_array, stream_images
 from hqnn_jax.data.own.own_set import (
     WHOLE,
@@ -87,15 +88,15 @@ def find_in_file(config: DatasetConfig, _: Progress | None) -> OwnSet:
         read=lambda name: _read(path, name),
         stream=lambda name: _stream(path, name),
     )
-    return find_in_arrays(source, config.name, path, digest)
+    return find_in_arrays(source, config, path, digest)
 
 
-def find_in_arrays(source: ArraySource, name: str, where: Path, digest: str) -> OwnSet:
+def find_in_arrays(source: ArraySource, config: DatasetConfig, where: Path, digest: str) -> OwnSet:
     """Return the images and labels of some arrays; nothing of the images is read yet.
 
     Args:
         source: the arrays.
-        name: of the prepared copy's folder.
+        config: the set.
         where: the file or folder they are from.
         digest: SHA-256 (hex) over what would be different if any image were.
 
@@ -114,12 +115,13 @@ def find_in_arrays(source: ArraySource, name: str, where: Path, digest: str) -> 
         for image in source.stream(f"{parts[part]}images"):
             yield _resized(image, resolution), ()
 
-    class_names, labels = _labels(source, parts, sizes)
+    find_labels = _several_labels if config.task_name == "multilabel" else _labels
+    class_names, labels = find_labels(source, parts, sizes)
     weights = _beside(source, parts, sizes, "weights")
     groups = _beside(source, parts, sizes, "groups")
     return OwnSet(
         found=FoundImages(
-            name=name,
+            name=config.name,
             where=where,
             files=tuple(f"{part}/{k}" for part, size in sizes.items() for k in range(size)),
             part_sizes=sizes,
@@ -222,6 +224,35 @@ def _labels(
     return names, numbers
 
 
+def _several_labels(
+    source: ArraySource, parts: Mapping[str, str], sizes: Mapping[str, int]
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the names of the labels and, for each image, 1 or 0 for each of them."""
+    found = []
+    for part, prefix in parts.items():
+        name = f"{prefix}labels"
+        if name not in source.names:
+            raise DataError(f"{source.where}: no array {name}; {_EXPECTED}")
+        array = source.read(name)
+        if array.ndim != 2:
+            raise DataError(
+                f"{source.where}: {name}: found {array.dtype} {list(array.shape)}; expected 1 or 0 "
+                "[N, number of labels]"
+            )
+        number = array.shape[1]
+        labels = require_ones_and_zeros(array, (sizes[part], number), f"{source.where}: {name}")
+        found.append(labels)
+    numbers = {labels.shape[1] for labels in found}
+    names = _class_names(source) or tuple(map(str, range(max(numbers))))
+    if numbers != {len(names)}:
+        raise DataError(
+            f"{source.where}: labels: found {' and '.join(map(str, sorted(numbers)))} labels an "
+            f"image; expected {len(names)}"
+        )
+    require_classes(names, f"{source.where}: labels")
+    return names, np.concatenate(found)
+
+
 def _class_names(source: ArraySource) -> tuple[str, ...] | None:
     if "class_names" not in source.names:
         return None
@@ -248,9 +279,14 @@ def _beside(
         if value.shape not in ((sizes[part],), (sizes[part], 1)):
             raise DataError(
                 f"{source.where}: {names[part]}: found {value.dtype} {list(value.shape)}; expected "
-                f"one value for each of {sizes[part]:,} images"
+                f"one value for each of {sizes[part]:,} images{_hint(what, value)}"
             )
     return np.concatenate([value.reshape(-1) for value in values.values()])
+
+
+def _hint(what: str, value: np.ndarray) -> str:
+    several = what == "labels" and value.ndim == 2
+    return ", or dataset.task=multilabel for several labels an image" if several else ""
 
 
 def _positive(source: ArraySource, weights: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ def load(config: DatasetConfig, progress: Progress | None) -> ImagePool:
     said = {key: str(returned[key]) for key in CardConfig.model_fields if key in returned}
     arrays = {key: value for key, value in returned.items() if key not in said}
     source = arrays_in_memory(arrays, where)
-    own = find_in_arrays(source, config.name, Path(config.name), "")
+    own = find_in_arrays(source, config, Path(config.name), "")
     return _pool(own, config, CardConfig(**said))
 
 

@@ -85,6 +85,18 @@ def classes_of(values: Sequence[str]) -> tuple[tuple[str, ...], Int32[np.ndarray
     return tuple(map(printable, names)), np.array([place[value] for value in values], np.int32)
 
 
+def labels_of(
+    values: Sequence[Sequence[str]],
+) -> tuple[tuple[str, ...], Int32[np.ndarray, "num_values num_labels"]]:
+    """Return the different labels in order, and 1 or 0 for each of them of each image."""
+    names, _ = classes_of([label for labels in values for label in labels])
+    place = {name: number for number, name in enumerate(names)}
+    found = np.zeros((len(values), len(names)), np.int32)
+    for row, labels in enumerate(values):
+        found[row, [place[printable(label)] for label in labels]] = 1
+    return names, found
+
+
 def require_classes(names: Sequence[str], where: str) -> None:
     """Raise DataError unless there is something to tell apart."""
     if len(names) < 2:

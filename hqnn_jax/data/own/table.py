@@ -19,6 +19,7 @@ from hqnn_jax.data.own.own_set import (
     OwnSet,
     classes_of,
     existing_path,
+    labels_of,
     numbered,
     prepared_pool,
     require_classes,
@@ -44,7 +45,8 @@ def load(config: DatasetConfig, progress: Progress | None) -> ImagePool:
 def find(config: DatasetConfig, progress: Progress | None) -> OwnSet:
     """Return the image files that a table names.
 
-    Its columns are `path`, from the folder of the table, and `label`; optional are `split` (train,
+    Its columns are `path`, from the folder of the table, and `label` (of a multi-label set, any
+    number of labels with | between them); optional are `split` (train,
     validation or test), `group` (images of one patient, say, have the same) and `weight` (of the
     image in the training loss, positive).
 
@@ -57,8 +59,7 @@ def find(config: DatasetConfig, progress: Progress | None) -> OwnSet:
     files = table.text("path")
     rows, sizes = _by_split(table)
     statuses = _statuses(table, files)
-    labels = table.text("label")
-    class_names, numbers = classes_of(labels)
+    class_names, numbers = _labels(table, multilabel=config.task_name == "multilabel")
     require_classes(class_names, f"{path}: column label")
     groups, weights = _groups(table, config.split.group), _weights(table)
     ordered = tuple(files[row] for row in rows)
@@ -183,6 +184,13 @@ def _by_split(table: ImageTable) -> tuple[np.ndarray, dict[str, int]]:
         "split", "train, validation or test", lambda cell: split_named(cell) is not None
     )
     return by_split([split_named(cell) or "" for cell in cells])
+
+
+def _labels(table: ImageTable, *, multilabel: bool) -> tuple[tuple[str, ...], np.ndarray]:
+    if not multilabel:
+        return classes_of(table.text("label"))
+    cells = table.cells("label", "labels with | between them", lambda _: True)
+    return labels_of([list(filter(None, map(str.strip, cell.split("|")))) for cell in cells])
 
 
 def _statuses(table: ImageTable, files: Sequence[str]) -> list[os.stat_result]:
