@@ -26,6 +26,16 @@ evaluation: {bootstrap_samples: 100, explained_images: 0}
 )
 
 
+SMALLEST = """
+model:
+  backbone: {name: five_layer_cnn, image_size: 16, frozen: true}
+  middle: none
+  circuit: {name: radhi2025, num_qubits: 2, num_layers: 1}
+training: {epochs: 1, batch_size: 8}
+evaluation: {bootstrap_samples: 100, explained_images: 0}
+"""
+"""What a configuration without its dataset needs, trained in no time: one layer on features."""
+
 PYTHON = (sys.executable, "-m", "experiment")
 
 
