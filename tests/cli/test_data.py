@@ -1,4 +1,4 @@
-"""`data inspect`, and a run on a user's own images."""
+"""`data inspect`; runs on a user's own images are in `test_own_images`."""
 
 import json
 
@@ -62,28 +62,6 @@ def test_what_cannot_be_trained_on_is_shown_and_told(own, cells, tmp_path):
     assert_one_error(result, 1, "class 'rare' has 1 different images; expected at least 3")
     assert "page: " in result[1]
     assert "It cannot be trained on." in (tmp_path / "found" / "inspection.html").read_text()
-
-
-def test_a_run_on_images_of_ones_own(own, tmp_path):
-    card = "dataset.card={name: Our cells, licence: CC0, citation: 'Us (2026)'}"
-    code, _, err = call("run", own, card, "--out", tmp_path / "run")
-    assert code == 0, err
-    dataset = json.loads((tmp_path / "run" / "metrics.json").read_text())["dataset"]
-    assert (dataset["name"], dataset["licence"]) == ("Our cells", "CC0")
-    report = (tmp_path / "run" / "report.html").read_text()
-    assert "Us (2026)" in report
-    assert "Acevedo" not in report
-    # The split can be taken to another run, and the run goes on where its images lie now.
-    moved = tmp_path / "elsewhere"
-    moved.mkdir()
-    (tmp_path / "my cells").rename(moved / "my cells")
-    code, _, err = call("evaluate", tmp_path / "run", "--data-dir", moved)
-    assert code == 0, err
-    stored = f"dataset.split.file={tmp_path / 'run' / 'splits.json'}"
-    path = f"dataset.path={moved / 'my cells'}"
-    code, out, err = call("data", "inspect", own, path, stored, "--out", tmp_path / "found")
-    assert code == 0, err
-    assert "81" in out
 
 
 @pytest.mark.parametrize(

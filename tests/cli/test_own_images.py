@@ -1,4 +1,4 @@
-"""Runs on classes in an order, and on images with several labels (drawn for the purpose)."""
+"""Runs on images of a user's own: grades, and several labels an image (drawn for the purpose)."""
 
 import json
 
@@ -46,15 +46,28 @@ def write(path, dataset):
 
 def test_a_run_on_classes_in_an_order(squares, tmp_path):
     dataset = f"{{name: table, path: {squares}, resolution: 16, task: ordinal}}"
-    code, out, err = call("run", write(tmp_path / "own.yaml", dataset), "--out", tmp_path / "run")
+    config = write(tmp_path / "own.yaml", dataset)
+    card = "dataset.card={name: Our <squares>, licence: CC0, citation: 'Us (2026)'}"
+    code, out, err = call("run", config, card, "--out", tmp_path / "run")
     assert code == 0, err
     assert "quadratic kappa" in out
-    test = json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]
-    assert -1 <= test["quadratic_kappa"] <= 1
-    assert "Quadratic kappa" in (tmp_path / "run" / "report.html").read_text()
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert -1 <= metrics["test"]["quadratic_kappa"] <= 1
+    assert (metrics["dataset"]["name"], metrics["dataset"]["licence"]) == ("Our <squares>", "CC0")
+    report = (tmp_path / "run" / "report.html").read_text()
+    assert "Quadratic kappa" in report
+    assert "Our &lt;squares&gt;" in report
+    assert "Us (2026)" in report
+    assert "Acevedo" not in report
     splits = json.loads((tmp_path / "run" / "splits.json").read_text())["files"]
     patients = [{int(file[:-4]) // 6 for file in files} for files in splits.values()]
     assert sum(map(len, patients)) == 16
+    # The split can be taken to another run.
+    stored = f"dataset.split.file={tmp_path / 'run' / 'splits.json'}"
+    code, out, err = call("data", "inspect", config, stored, "--out", tmp_path / "found")
+    assert code == 0, err
+    found = json.loads((tmp_path / "found" / "inspection.json").read_text())
+    assert {name: sum(found["counts"][name]) for name in splits} == metrics["dataset"]["counts"]
 
 
 def test_an_order_that_nobody_knows(squares, tmp_path):
@@ -77,7 +90,8 @@ def test_a_run_on_images_with_several_labels(corners, tmp_path):
     assert "test       macro ROC-AUC 0." in out
     found = predictions(tmp_path / "run")
     assert found["test_probabilities"].shape == (2, 30, 2)
-    np.testing.assert_array_equal(found["test_labels"], np.load(corners)["test_labels"])
+    with np.load(corners) as given:
+        np.testing.assert_array_equal(found["test_labels"], given["test_labels"])
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["dataset"]["task"] == "multilabel"
     assert metrics["test"]["standard_deviation"]["macro_roc_auc"] >= 0
@@ -89,7 +103,10 @@ def test_a_run_on_images_with_several_labels(corners, tmp_path):
     history = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
     assert 0 < json.loads(history[0])["train_accuracy"] < 1
     before = found["test_probabilities"]
-    assert call("evaluate", tmp_path / "run")[0] == 0
+    # The images may lie elsewhere by now.
+    (tmp_path / "elsewhere").mkdir()
+    corners.rename(tmp_path / "elsewhere" / corners.name)
+    assert call("evaluate", tmp_path / "run", "--data-dir", tmp_path / "elsewhere")[0] == 0
     np.testing.assert_array_equal(predictions(tmp_path / "run")["test_probabilities"], before)
     refused = "a run on a set of several labels an image"
     assert_one_error(call("report", tmp_path / "run", tmp_path / "run"), 1, refused)
