@@ -119,6 +119,7 @@ class Config(ConfigSection):
             "training.images_per_class": training.images_per_class is not None,
             "training.label_noise": training.label_noise > 0,
             "training.contrastive_weight": training.contrastive_weight > 0,
+            "training.loss": training.loss != "cross_entropy",
             "evaluation.cross_datasets": bool(evaluation.cross_datasets),
             "evaluation.paper": evaluation.paper is not None,
             "evaluation.metrics": bool(evaluation.metrics),
