@@ -7,6 +7,7 @@ from typing import Any
 
 from hqnn_jax.config import Config
 from hqnn_jax.evaluation.metrics import LABELS
+from hqnn_jax.own_parts import is_own
 from hqnn_jax.reporting.formatting import (
     count,
     fixed,
@@ -107,8 +108,10 @@ def _data(record: ModelRecord, config: Config, metrics: Mapping[str, Any]) -> st
         "Dataset": data.name + (" (synthetic)" if data.synthetic else ""),
         "Task and split": describe_data(config.dataset),
         "Images": ", ".join(f"{count(number)} {name}" for name, number in data.counts.items()),
+        "Description": data.description,
         "Licence": data.licence,
         "Citation": data.citation,
+        "Address": data.url,
         "Fingerprint (SHA-256)": data.fingerprint,
         "Notes": "; ".join(metrics["dataset"]["warnings"]),
     }
@@ -125,6 +128,8 @@ def _figures(record: ModelRecord, metrics: Mapping[str, Any], index: int) -> str
         heads = (*heads, f"Mean ± standard deviation of {len(origin.seeds)} seeds")
     rows = []
     for name in own["intervals"]:
+        if is_own(name):  # which need not be a share
+            continue
         label = LABELS.get(name) or name.replace("_", " ")
         row: tuple[str, ...] = (label, with_interval(own[name], own["intervals"][name]))
         if several:

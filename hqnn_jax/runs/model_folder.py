@@ -189,6 +189,8 @@ def _trained_on(setup: Setup) -> TrainedOnRecord:
         synthetic=dataset.synthetic,
         licence=dataset.licence,
         citation=dataset.citation,
+        url=dataset.url,
+        description=dataset.description,
         counts={name: len(split) for name, split in dataset.splits().items()},
     )
 

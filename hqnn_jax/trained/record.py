@@ -43,6 +43,8 @@ class TrainedOnRecord(ConfigSection):
     synthetic: bool
     licence: str
     citation: str
+    url: str = ""
+    description: str = ""
     counts: dict[str, int]
     """Split -> images."""
 

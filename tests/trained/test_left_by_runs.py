@@ -38,6 +38,7 @@ def run(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_an_efficientnet_keeps_the_arithmetic_of_its_weights():
     record = read_record(ZOO / "quickstart")
     backbone = record.model.backbone.model_copy(update={"name": "efficientnet_b0"})
