@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hqnn_jax.config import Config
+from hqnn_jax.evaluation.label_metrics import LABEL_METRICS
 from hqnn_jax.evaluation.metrics import LABELS
-from hqnn_jax.own_parts import is_own
 from hqnn_jax.reporting.formatting import (
     count,
     fixed,
@@ -127,11 +127,11 @@ def _figures(record: ModelRecord, metrics: Mapping[str, Any], index: int) -> str
     if several:
         heads = (*heads, f"Mean ± standard deviation of {len(origin.seeds)} seeds")
     rows = []
+    shown = LABEL_METRICS if record.task == "multilabel" else LABELS
     for name in own["intervals"]:
-        if is_own(name):  # which need not be a share
+        if name not in shown:  # of the user's own, which need not be a share
             continue
-        label = LABELS.get(name) or name.replace("_", " ")
-        row: tuple[str, ...] = (label, with_interval(own[name], own["intervals"][name]))
+        row: tuple[str, ...] = (shown[name], with_interval(own[name], own["intervals"][name]))
         if several:
             mean = metrics["test"]
             deviation = with_deviation(mean[name], mean["standard_deviation"].get(name))

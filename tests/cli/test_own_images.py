@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli.calls import SMALLEST, assert_one_error, predictions
 from tests.command_line import call
+from tests.trained.parity import assert_predicts_as_evaluated
 
 
 @pytest.fixture
@@ -59,6 +60,8 @@ def test_a_run_on_classes_in_an_order(squares, tmp_path):
     assert "Our &lt;squares&gt;" in report
     assert "Us (2026)" in report
     assert "Acevedo" not in report
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert all(text in card for text in ("Quadratic kappa", "Our &lt;squares>", "Us (2026)"))
     splits = json.loads((tmp_path / "run" / "splits.json").read_text())["files"]
     patients = [{int(file[:-4]) // 6 for file in files} for files in splits.values()]
     assert sum(map(len, patients)) == 16
@@ -102,6 +105,9 @@ def test_a_run_on_images_with_several_labels(corners, tmp_path):
     history = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
     assert 0 < json.loads(history[0])["train_accuracy"] < 1
     before = found["test_probabilities"]
+    assert assert_predicts_as_evaluated(tmp_path / "run").task == "multilabel"
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert all(text in card for text in ("All labels right", "upper &lt;l>", "all true labels"))
     # The images may lie elsewhere by now.
     (tmp_path / "elsewhere").mkdir()
     corners.rename(tmp_path / "elsewhere" / corners.name)
