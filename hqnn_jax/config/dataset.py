@@ -148,10 +148,10 @@ class DatasetConfig(ConfigSection):
         if published and (self.task_name == "multilabel") != (self.record.task == "multilabel"):
             raise ValueError(f"task: {self.name} is a set of the task {self.record.task}")
         if self.task_name == "multilabel":
-            if self.name == "image_folder":
+            if self.name == "image_folder" or _PREFIXED.fullmatch(self.name):
                 raise ValueError(
-                    "task: an image in a folder has one class; for several labels an image use "
-                    "table or npz"
+                    f"task: an image of {self.name} has one class; for several labels an image use "
+                    "table, npz or a function of your own"
                 )
             for key in ("positive_labels", "label_map", "images_per_class"):
                 if getattr(self, key) is not None:

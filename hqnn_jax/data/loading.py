@@ -128,7 +128,7 @@ def load_pool(config: DatasetConfig, progress: Progress | None = None) -> ImageP
     else:
         load: Callable[..., ImagePool] = pkgutil.resolve_name(record.loaded_by)
         pool = load(config, progress)
-    _require_an_order(config, pool)
+    _require_the_task(config, pool)
     if config.split.file is not None:
         pool = divided_by_file(pool, config.split.file.expanduser())
     if config.positive_labels is not None:
@@ -146,8 +146,13 @@ def load_pool(config: DatasetConfig, progress: Progress | None = None) -> ImageP
     return pool
 
 
-def _require_an_order(config: DatasetConfig, pool: ImagePool) -> None:
-    """Raise ConfigurationError where the order of classes matters, but is only that of letters."""
+def _require_the_task(config: DatasetConfig, pool: ImagePool) -> None:
+    """Raise ConfigurationError where labels are not those of the task, or in no known order."""
+    if (pool.labels.ndim == 2) != (config.task_name == "multilabel"):
+        found = "several labels" if pool.labels.ndim == 2 else "one class"
+        raise ConfigurationError(
+            f"dataset.task: is {config.task_name}, but an image of {pool.name} has {found}"
+        )
     if config.task != "ordinal" or config.label_map is not None:
         return
     if config.name in ("image_folder", "table") and not all(map(str.isdecimal, pool.class_names)):

@@ -116,6 +116,16 @@ def test_batches_are_those_of_the_order_whatever_is_read_ahead(load):
         np.testing.assert_array_equal(labels, expected_labels)
 
 
+def test_weights_come_with_their_images():
+    images = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
+    split = Split(images, np.arange(10, dtype=np.int32), np.arange(10, dtype=np.float32))
+    order = np.random.default_rng(0).permutation(10)
+    for pixels, labels, weights in stream_batches(split, order, 5):
+        np.testing.assert_array_equal(pixels.ravel(), labels)
+        np.testing.assert_array_equal(weights, labels)
+        assert weights.dtype == np.float32
+
+
 @pytest.mark.parametrize(("images", "start_step"), [(4, 0), (10, 2)])
 def test_nothing_is_left_to_stream(images, start_step):
     split = Split(np.zeros((10, 2, 2, 1), np.uint8), np.zeros(10, np.int32))

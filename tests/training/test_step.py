@@ -1,5 +1,7 @@
 """The compiled step: loss, data order, averaging, and its equivalents."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +24,34 @@ def test_loss_is_the_weighted_smoothed_cross_entropy(small_study):
     expected /= weights[labels].sum()
     loss = task.loss(jnp.asarray(logits, jnp.float32), jnp.asarray(labels), jnp.asarray(weights))
     assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_example_of_weight_two_counts_as_two_examples(small_study):
+    task = small_study().task
+    rng = np.random.default_rng(0)
+    logits = jnp.asarray(rng.normal(size=(3, 3)), jnp.float32)
+    labels, ones = jnp.asarray([0, 2, 1]), jnp.ones(3)
+    weighted = task.loss(logits, labels, ones, jnp.asarray([1.0, 2.0, 1.0]))
+    twice = jnp.asarray([0, 1, 1, 2])
+    assert float(weighted) == pytest.approx(float(task.loss(logits[twice], labels[twice], ones)))
+    task = dataclasses.replace(task, multilabel=True)
+    labels = jnp.asarray([[1, 0, 1], [0, 0, 0], [1, 1, 1]])
+    weighted = task.loss(logits, labels, ones, jnp.asarray([1.0, 2.0, 1.0]))
+    assert float(weighted) == pytest.approx(float(task.loss(logits[twice], labels[twice], ones)))
+
+
+def test_each_of_several_labels_has_a_loss_of_its_own(small_study):
+    task = dataclasses.replace(small_study().task, multilabel=True)
+    smoothing = task.training.label_smoothing
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(5, 3)), rng.integers(0, 2, (5, 3))
+    weights = np.array([1.0, 3.0, 2.0])
+    probabilities = 1 / (1 + np.exp(-logits))
+    targets = labels * (1 - smoothing) + smoothing / 2
+    losses = -targets * np.log(probabilities) - (1 - targets) * np.log(1 - probabilities)
+    expected = (np.where(labels == 1, weights, 1) * losses).mean()
+    found = task.loss(jnp.asarray(logits, jnp.float32), jnp.asarray(labels), jnp.asarray(weights))
+    assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
 def test_an_epoch_visits_examples_at_most_once_in_a_new_order(small_study):

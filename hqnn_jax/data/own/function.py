@@ -7,8 +7,8 @@ returns either a mapping of arrays, named as in an `.npz` file (see `arrays`) an
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from hqnn_jax.data.leakage import image_digests
 from hqnn_jax.data.own.arrays import arrays_in_memory, find_in_arrays
 from hqnn_jax.data.own.own_set import OwnSet, part_numbers, provenance
 from hqnn_jax.data.pool import ImagePool
-from hqnn_jax.errors import ConfigurationError, DataError, HqnnError
+from hqnn_jax.errors import DataError, HqnnError
+from hqnn_jax.own_parts import import_own
 from hqnn_jax.text import one_line
 
 _EXPECTED = "expected a mapping with the arrays images and labels, or a hqnn_jax.data.ImagePool"
@@ -35,7 +36,7 @@ def load(config: DatasetConfig, progress: Progress | None) -> ImagePool:
         DataError: one that fails, or returns something else.
     """
     where = f"dataset.name {config.name!r}"
-    function = _imported(config.name)
+    function = import_own("dataset.name", config.name, "a function that returns images and labels")
     if progress is not None:
         progress(f"calling {config.name}", 0, 0)
     try:
@@ -47,7 +48,8 @@ def load(config: DatasetConfig, progress: Progress | None) -> ImagePool:
             f"{where}: raised {type(error).__name__}: {one_line(error, 200)}; {_EXPECTED}"
         ) from error
     if isinstance(returned, ImagePool):
-        return _checked(returned, where)
+        card = {} if config.card is None else config.card.model_dump(exclude_none=True)
+        return dataclasses.replace(_checked(returned, where), **card)
     if not isinstance(returned, Mapping) or not all(isinstance(name, str) for name in returned):
         raise DataError(f"{where}: returned {type(returned).__name__}; {_EXPECTED}")
     said = {key: str(returned[key]) for key in CardConfig.model_fields if key in returned}
@@ -87,26 +89,3 @@ def _checked(pool: ImagePool, where: str) -> ImagePool:
                 "for each image"
             )
     return pool
-
-
-def _imported(name: str) -> Callable[[], Any]:
-    module, _, attribute = name.partition(":")
-    try:
-        function = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigurationError(
-            f"dataset.name: cannot import {attribute!r} from {module!r}: {one_line(error)}; "
-            "expected `package.module:function` importable from the current folder"
-        ) from error
-    except (Exception, SystemExit) as error:  # somebody else's code
-        raise ConfigurationError(
-            f"dataset.name: cannot import {attribute!r} from {module!r}: the module raised "
-            f"{type(error).__name__}: {one_line(error)}; expected a module that can be imported"
-        ) from error
-    if not callable(function):
-        raise ConfigurationError(
-            f"dataset.name: {attribute!r} in {module!r} is {type(function).__name__}; expected a "
-            "function that returns images and labels"
-        )
-    found: Callable[[], Any] = function
-    return found

@@ -1,5 +1,6 @@
 """Images as arrays: in an `.npz` file, and returned by a function."""
 
+import dataclasses
 import sys
 import types
 
@@ -169,6 +170,11 @@ def test_a_function_may_return_a_pool(function):
     )
     dataset = load(function(lambda: pool))
     assert (dataset.name, dataset.synthetic, dataset.citation) == ("drawn", True, "Us (2026)")
+    named = load("my_images:load", card={"licence": "MIT"})
+    assert (named.name, named.licence) == ("drawn", "MIT")
+    assert "an image of drawn has one class" in error_of(load, "my_images:load", task="multilabel")
+    short = dataclasses.replace(pool, files=pool.files[:7])
+    assert "20 images but 7 files" in error_of(load, function(lambda: short))
 
 
 def test_what_a_function_says_of_itself_is_shown(function):

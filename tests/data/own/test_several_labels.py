@@ -121,7 +121,10 @@ def test_chestmnist_is_known_with_its_labels():
     [
         ({"name": "chestmnist", "task": "multiclass"}, "chestmnist is a set of the task multil"),
         ({"name": "bloodmnist", **SEVERAL}, "bloodmnist is a set of the task multiclass"),
-        ({"name": "image_folder", "path": "x", **SEVERAL}, "an image in a folder has one class"),
+        (
+            {"name": "image_folder", "path": "x", **SEVERAL},
+            "an image of image_folder has one class",
+        ),
         ({"name": "npz", "path": "x", **SEVERAL, "images_per_class": 3}, "for one class an image"),
     ],
 )
