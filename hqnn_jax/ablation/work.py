@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import psutil
 from jaxtyping import Array, Key
 
 from hqnn_jax.ablation.cells import Cell, Claim, chunks_of
@@ -28,6 +27,7 @@ from hqnn_jax.runs.folder import RunFolder
 from hqnn_jax.runs.run import evaluate, train
 from hqnn_jax.runs.setup import Setup, describe_dataset, load_next, load_setup
 from hqnn_jax.runs.stages import Stages
+from hqnn_jax.training.memory import available_memory
 from hqnn_jax.training.prediction import Predictor, averaged_over_views, of_seeds
 from hqnn_jax.training.program import Program, TrainingData, compile_program
 from hqnn_jax.training.seeds import TrainedSeeds, fit_seeds, name_seeds
@@ -278,14 +278,6 @@ def _require_memory(program: Program, num_seeds: int) -> None:
             "free; fewer would give other digits: free memory, or begin anew in another --out with "
             "--together"
         )
-
-
-def available_memory(*, cpu_share: float) -> int:
-    """Return the bytes a program may take: what the device has left, a share of it on CPU."""
-    stats = jax.devices()[0].memory_stats()
-    if stats is None or "bytes_limit" not in stats:
-        return int(psutil.virtual_memory().available * cpu_share)
-    return stats["bytes_limit"] - stats["bytes_in_use"]
 
 
 def _evaluate(

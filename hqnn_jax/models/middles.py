@@ -26,6 +26,9 @@ from hqnn_jax.models.controls import build_control
 from hqnn_jax.own_parts import import_own
 from hqnn_jax.text import one_line
 
+CIRCUIT_LAYER = "evaluate_samples"
+"""Name of the function of `Circuit.to_jax` in a trace."""
+
 
 class FrozenWeights(nnx.BatchStat):
     """Weights of a circuit that are never trained.

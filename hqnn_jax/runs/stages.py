@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 
+from hqnn_jax.runs.needs import check_needs
 from hqnn_jax.runs.setup import Setup
 from hqnn_jax.training.growth import with_circuit_size
 from hqnn_jax.training.prediction import Predictor, averaged_over_views
@@ -51,13 +52,16 @@ class Stages:
     def _compile(self, size: int) -> Program:
         stage, options = self.stage(size), self.setup.config.evaluation
         data: TrainingData = self.data(self.setup.config.seed)
+        state = stage.initial_state(self.setup.config.seed)
+        check = check_needs(stage.setup, state, data)
         with self.setup.progress.task("compiling"):
             program = compile_program(
                 stage.task,
-                stage.initial_state(self.setup.config.seed),
+                state,
                 data,
                 options.batch_size,
                 stage.setup.insights(stage.task),
+                check,
             )
         self.compile_seconds += program.compile_seconds
         return program

@@ -13,6 +13,9 @@ from hqnn_jax.training.interrupt import SeedInterrupted
 from hqnn_jax.training.program import Program, TrainingData
 from hqnn_jax.training.state import TrainState
 
+_WORTH_TELLING = 120.0
+"""Seconds."""
+
 
 def fit(
     program: Program,
@@ -36,7 +39,7 @@ def fit(
         LossNotFinite: if the loss is not finite (the last good checkpoint stays).
         SeedInterrupted: once `stop()` is true and the state is saved.
     """
-    task = program.task
+    task, told = program.task, False
     for epoch in range(int(state.step) // task.steps_per_epoch, task.training.epochs):
         started = time.perf_counter()
         description = f"seed {seed} epoch {epoch + 1}"
@@ -51,6 +54,9 @@ def fit(
         append_record(history, record)
         checkpoints.save(state, program.ranked_by(record))
         progress.line(_epoch_line(record, task.training.epochs))
+        if not told:
+            told = True
+            _tell_the_rest(record, task.training.epochs - epoch - 1, progress)
         if stop() and epoch + 1 < task.training.epochs:
             raise SeedInterrupted(seed, epoch + 1)
         if pause():
@@ -76,6 +82,14 @@ def _train_epoch(
             if stop():
                 break
     return state
+
+
+def _tell_the_rest(record: Record, epochs: int, progress: Progress) -> None:
+    """Say how long the other epochs will take, from the first: what no estimate knows before."""
+    seconds = epochs * record["seconds"]
+    if seconds >= _WORTH_TELLING:
+        time_left = f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+        progress.line(f"seed {record['seed']}: the other {epochs} epochs take about {time_left}")
 
 
 def _epoch_line(record: Record, epochs: int) -> str:

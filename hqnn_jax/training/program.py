@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr
 from jaxtyping import Array, Bool, Float, Int
 
 from hqnn_jax.data.dataset import Split
@@ -212,11 +213,13 @@ def compile_program(
     data: TrainingData,
     evaluation_batch_size: int,
     insights: Insights | None = None,
+    check: Callable[[ClosedJaxpr], None] = lambda traced: None,
 ) -> Program:
     """Compile the functions of a task for the shapes of `state` and `data`.
 
     Both have a leading seed axis (`Setup.initial_states`, `Setup.training_data_of_seeds`), or
-    neither; data of several seeds are not streamed.
+    neither; data of several seeds are not streamed. `check` is called with the trace of `advance`
+    before it is compiled.
     """
     started = time.perf_counter()
     whole_epochs = runs_whole_epochs(data)
@@ -227,7 +230,9 @@ def compile_program(
     else:
         each = task.train_epoch if whole_epochs else task.train_step
         rule = _over_seeds(each, state, 0, *_SEED_AXES)
-    advance = jax.jit(rule, donate_argnums=0).lower(state, *batch).compile()
+    traced = jax.jit(rule, donate_argnums=0).trace(state, *batch)
+    check(traced.jaxpr)
+    advance = traced.lower().compile()
     end_epoch = jax.jit(_over_seeds(task.end_epoch, state, 0, 0), donate_argnums=0)
     return Program(
         task=task,
