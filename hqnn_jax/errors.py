@@ -58,6 +58,14 @@ class ModelFolderError(HqnnError):
     """A trained model that is missing, damaged or of another version."""
 
 
+class ExportError(HqnnError):
+    """A model that cannot be written in the format that is asked for."""
+
+
+class ServingError(HqnnError):
+    """A server that cannot be started."""
+
+
 class TrainingError(HqnnError):
     """Training that cannot go on (non-finite loss, for example)."""
 

@@ -28,11 +28,11 @@ _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 _Pads = tuple[tuple[int, int], tuple[int, int]]
 
 
-def _resolve_padding(shape: tuple[int, ...], size: int, stride: int, padding: Padding) -> _Pads:
-    """Pixels to add (before, after) along height and width of images of `shape`."""
+def _resolve_padding(sides: tuple[int, ...], size: int, stride: int, padding: Padding) -> _Pads:
+    """Pixels to add (before, after) along height and width of images with these sides."""
     if isinstance(padding, int):
         return (padding, padding), (padding, padding)
-    vertical, horizontal = lax.padtype_to_pads(shape[1:3], (size, size), (stride, stride), padding)
+    vertical, horizontal = lax.padtype_to_pads(sides, (size, size), (stride, stride), padding)
     return (vertical[0], vertical[1]), (horizontal[0], horizontal[1])
 
 
@@ -83,7 +83,7 @@ def convolution(
     ones, such as 5x2 with stride 2 and padding 1.
     """
     size = kernel.shape[0]
-    pads = _resolve_padding(images.shape, size, stride, padding)
+    pads = _resolve_padding(images.shape[1:3], size, stride, padding)
     if size == 1:
         return _pad(images, pads)[:, ::stride, ::stride] @ kernel[0, 0]
     padded_shape = [n + sum(pad) for n, pad in zip(images.shape[1:3], pads, strict=True)]
@@ -164,7 +164,7 @@ def depthwise_convolution(
     `jax.vjp` work, `jax.jvp` raises TypeError. Both arguments have one floating dtype, which is
     also the result's.
     """
-    pads = _resolve_padding(images.shape, kernel.shape[0], stride, padding)
+    pads = _resolve_padding(images.shape[1:3], kernel.shape[0], stride, padding)
     return _depthwise(images, kernel, stride, pads)
 
 

@@ -13,6 +13,7 @@ from hqnn_jax.cli import (
     bench,
     data,
     evaluate,
+    export,
     hardware,
     listing,
     paper,
@@ -20,6 +21,7 @@ from hqnn_jax.cli import (
     push,
     report,
     run,
+    serve,
 )
 from hqnn_jax.cli.command_line import EXIT_CODES, Command, Commands
 
@@ -50,7 +52,9 @@ app = typer.Typer(
     help="Hybrid quantum-classical image classifiers: train, evaluate, report.",
     epilog=EXIT_CODES,
 )
-for module in (run, evaluate, predict, push, report, paper, ablate, hardware, bench, listing):
+for module in (
+    run, evaluate, predict, export, serve, push, report, paper, ablate, hardware, bench, listing,
+):  # fmt: skip
     text = module.HELP.replace("python -m experiment", commands.program())
     app.command(module.NAME, cls=Command, help=text)(module.command)
 app.add_typer(data.commands_of_data(), name=data.NAME)

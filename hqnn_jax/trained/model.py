@@ -276,14 +276,15 @@ class TrainedModel:
             steps: see `interpretability.integrated_gradients`.
         """
         prepared = self._prepare(jnp.asarray(images))
-        return interpretability.explain(self._cut, prepared, jnp.asarray(labels), steps=steps)
+        return interpretability.explain(self.cut, prepared, jnp.asarray(labels), steps=steps)
 
     @functools.cached_property
     def _prepare(self) -> Callable[[jax.Array], jax.Array]:
         return jax.jit(self.preprocessing)
 
     @functools.cached_property
-    def _cut(self) -> interpretability.Classifier:
+    def cut(self) -> interpretability.Classifier:
+        """The network cut at the feature maps of its backbone, its circuit evaluated exactly."""
         # A finite number of shots has no gradient.
         exact = build_structure(self.record, shots=None)[0] if self.record.shots else self.network
         return interpretability.cut_at_maps(exact, self.variables)

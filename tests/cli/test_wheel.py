@@ -57,9 +57,10 @@ def test_no_names_but_these_are_installed(wheel):
         "hqnn_jax/configs/__init__.py",
         *shipped,
     }
-    templates = {f"hqnn_jax/reporting/templates/{path.name}" for path in _templates()}
-    assert templates
-    assert templates <= set(names)
+    for folder in ("hqnn_jax/reporting/templates", "hqnn_jax/serving/page"):
+        shown = {f"{folder}/{path.name}" for path in (ROOT / folder).iterdir()}
+        assert shown
+        assert shown <= set(names)
     assert CONFIGS == ROOT / "configs"
     models = {f"hqnn_jax/zoo/{name}/{path.name}" for name in zoo_names() for path in _files(name)}
     assert len(models) == 4 * len(zoo_names()) > 0
@@ -78,10 +79,6 @@ def test_the_licence_and_the_mark_of_types_are_installed(wheel):
         (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
         assert "License-Expression: Apache-2.0" in file.read(metadata).decode()
     assert "hqnn_jax/py.typed" in names
-
-
-def _templates():
-    return (ROOT / "hqnn_jax" / "reporting" / "templates").iterdir()
 
 
 @pytest.mark.parametrize("entry", [("hqnn",), ("python", "-m", "experiment")])

@@ -94,7 +94,11 @@ def _half_angle_functions(
     # XLA's CPU backend does not fuse a concatenation along the last axis with what uses it.
     # That is what is wanted: fused, sines would be computed anew for every amplitude.
     both = jnp.concatenate(cosine_sine(half), axis=1)
-    return both[:, : angles.shape[1]], both[:, angles.shape[1] :]
+    columns = angles.shape[1]
+    cosine, sine = (
+        jax.lax.slice_in_dim(both, first, first + columns, axis=1) for first in (0, columns)
+    )
+    return cosine, sine
 
 
 def is_per_sample(gates: Sequence[Gate], angles: AngleFunction) -> bool:
