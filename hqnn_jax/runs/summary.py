@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hqnn_jax import commands
 from hqnn_jax.config import Config
 from hqnn_jax.data.dataset import SPLIT_NAMES
 from hqnn_jax.evaluation.published import Published
@@ -52,7 +53,7 @@ def run_summary(folder: RunFolder) -> list[str]:
     metrics = read_metrics(folder, any_task=True)
     if several_labels(metrics):
         told = [_line_of_labels(split, metrics[split]) for split in SPLIT_NAMES]
-        return [*told, f"report: {folder.report}"]
+        return [*told, *_where(folder)]
     lines = []
     for split in SPLIT_NAMES:
         found = metrics[split]
@@ -67,7 +68,15 @@ def run_summary(folder: RunFolder) -> list[str]:
         f"classes, {formatting.fixed(other['closed']['accuracy'], 4)} among the mapped ones"
         for other in metrics.get("cross_datasets", ())
     ]
-    return [*lines, f"report: {folder.report}"]
+    return [*lines, *_where(folder)]
+
+
+def _where(folder: RunFolder) -> list[str]:
+    report = f"report: {folder.report}"
+    if not folder.model.exists():  # finished by an earlier version
+        return [report]
+    predict = commands.written("predict", folder.path, "PATH…")
+    return [f"model: {folder.model}; {predict} predicts images", report]
 
 
 def _line_of_labels(split: str, found: Mapping[str, Any]) -> str:
