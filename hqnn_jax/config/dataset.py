@@ -222,7 +222,10 @@ class DatasetConfig(ConfigSection):
         if self.card is not None and self.card.name is not None:
             return self.card.name
         # By its name only: where it lies is nobody's business.
-        return self.name if self.path is None else self.resolved_path().resolve().name
+        if self.path is not None:
+            return self.resolved_path().resolve().name
+        _, prefix, place = self.name.partition("hf:")
+        return Path(place).name if prefix and place[:1] in ("/", "~", ".") else self.name
 
     @property
     def task_name(self) -> TaskName:

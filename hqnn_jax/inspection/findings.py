@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -110,7 +109,7 @@ def inspect_dataset(config: DatasetConfig, progress: Progress | None = None) -> 
             for label, number in enumerate(numbers)
             if number < FEW
         ),
-        copies=tuple(itertools.islice(_copies(pool), _SHOWN_COPIES)),
+        copies=tuple(_copies(pool)[:_SHOWN_COPIES]),
         shared=shared_images(
             {name: [pool.digests[k] for k in splits[name].tolist()] for name in splits},
             {name: pool.labels[splits[name]] for name in splits},
@@ -119,12 +118,14 @@ def inspect_dataset(config: DatasetConfig, progress: Progress | None = None) -> 
     )
 
 
-def _copies(pool: ImagePool) -> itertools.chain[tuple[str, ...]]:
-    """Return the files of each image that is there more than once."""
-    files: dict[bytes, list[str]] = {}
-    for digest, file in zip(pool.digests, pool.files, strict=True):
-        files.setdefault(digest, []).append(file)
-    return itertools.chain(tuple(same) for same in files.values() if len(same) > 1)
+def _copies(pool: ImagePool) -> list[tuple[str, ...]]:
+    """Return the files of each image that is there more than once, of different classes first."""
+    numbers: dict[bytes, list[int]] = {}
+    for number, digest in enumerate(pool.digests):
+        numbers.setdefault(digest, []).append(number)
+    repeated = [same for same in numbers.values() if len(same) > 1]
+    alike = sorted(repeated, key=lambda same: len(np.unique(pool.labels[same], axis=0)) == 1)
+    return [tuple(pool.files[number] for number in same) for same in alike]
 
 
 def _in_other_groups(pool: ImagePool) -> int:

@@ -46,17 +46,14 @@ def inspection_lines(findings: Findings) -> Iterator[str]:
     pool, columns = findings.pool, split_columns(findings)
     side = f"{pool.images.shape[2]} x {pool.images.shape[1]}"
     channels = "grey" if pool.images.shape[3] == 1 else "in colour"
-    yield (
-        f"{pool.name}: {len(pool):,} images, {len(pool.class_names)} classes, stored at {side} "
-        f"pixels, {channels}"
-    )
+    yield (f"{pool.name}: {_summary(findings)}, stored at {side} pixels, {channels}")
     names = [name[:28] for name in pool.class_names]
     width = max(len("class"), *map(len, names))
     yield "  ".join([f"{'class':{width}}", *(f"{column:>10}" for column in columns)])
     for label, name in enumerate(names):
         cells = (f"{findings.counts[column][label]:>10,}" for column in columns)
         yield "  ".join([f"{name:{width}}", *cells])
-    yield from (f"{name}: {value}" for name, value in _files(findings).items())
+    yield from (f"{name.lower()}: {value}" for name, value in _files(findings).items())
     yield from (f"note: {text}" for text in findings.notes())
 
 
@@ -75,8 +72,12 @@ def inspection_document(findings: Findings) -> Document:
     ]
     if findings.copies:
         copies = tuple((files[0], ", ".join(files[1:])) for files in findings.copies)
-        table = Table(("Image", "The same, byte for byte"), copies)
-        about = note("Compared as they are stored, after resizing; the first ten.")
+        heads = ("Image", "The same, byte for byte")
+        table = Table(heads, copies, words=heads[1:])
+        about = note(
+            "Compared as they are stored, after resizing; ten at most, those of different classes "
+            "first."
+        )
         sections.append(Section("Images that are there more than once", (table, about)))
     caption = f"The first {_PER_CLASS} images of each class, as they are stored."
     sheet = Picture(caption, contact_sheet(findings), "Contact sheet", "png")
@@ -85,11 +86,17 @@ def inspection_document(findings: Findings) -> Document:
         title=f"{pool.name}: before training",
         sections=sections,
         synthetic=pool.synthetic,
-        reference=f"{len(pool):,} images, {len(pool.class_names)} classes",
+        reference=_summary(findings),
         data=findings.record(),
         notices=(Notice("It cannot be trained on.", problem),) if problem else (),
         wide=False,
     )
+
+
+def _summary(findings: Findings) -> str:
+    pool = findings.pool
+    kind = "labels" if pool.labels.ndim == 2 else "classes"
+    return f"{len(pool):,} images, {len(pool.class_names)} {kind}"
 
 
 def _files(findings: Findings) -> dict[str, str]:
@@ -97,12 +104,12 @@ def _files(findings: Findings) -> dict[str, str]:
     found, headers = {}, findings.pool.headers
     if headers is not None:
         modes, sizes = headers.modes(), headers.sizes()
-        found["modes"] = ", ".join(f"{mode} ({number:,})" for mode, number in modes.items())
+        found["Modes"] = ", ".join(f"{mode} ({number:,})" for mode, number in modes.items())
         shown = [f"{w} x {h} ({n:,})" for (w, h), n in list(sizes.items())[:_MOST_SIZES]]
         more = f", and {len(sizes) - _MOST_SIZES:,} more" if len(sizes) > _MOST_SIZES else ""
-        found["sizes"] = ", ".join(shown) + more
+        found["Sizes"] = ", ".join(shown) + more
     if findings.pool.groups is not None:
-        found["groups"] = f"{len(np.unique(findings.pool.groups)):,}"
+        found["Groups"] = f"{len(np.unique(findings.pool.groups)):,}"
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,8 @@ def _loaded(name: str, subset: str, where: str) -> Mapping[str, Any]:
     """Return split -> table."""
     library, folder = _library(), Path(name).expanduser()
     library.disable_progress_bars()
+    # A hub that cannot be reached is told once, at the end.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         if any((folder / file).is_file() for file in _SAVED):
             found = library.load_from_disk(str(folder))
@@ -172,7 +175,7 @@ def _digest(tables: Mapping[str, Any]) -> str:
 
 def _card(name: str, info: Any) -> CardConfig:
     return CardConfig(
-        name=name,
+        name=Path(name).name if Path(name).expanduser().is_dir() else name,
         licence=one_line(info.license) or None,
         citation=one_line(info.citation) or None,
         url=info.homepage or None,

@@ -125,6 +125,7 @@ def test_a_set_saved_by_hugging_face(hub, tmp_path):
     saved.save_to_disk(tmp_path / "saved")
     dataset = load(f"hf:{tmp_path / 'saved'}")
     assert_right(dataset)
+    assert dataset.name == "saved"
     assert dataset.licence.startswith("not given")
     assert load(f"hf:{tmp_path / 'saved'}").fingerprint == dataset.fingerprint
 
