@@ -195,11 +195,10 @@ class DatasetConfig(ConfigSection):
 
     @model_validator(mode="after")
     def _possible_split(self) -> DatasetConfig:
-        if self.record.kind == "own":
-            return self  # what it has is known when it is read
-        if self.split.method == "official" and not self.record.official_split:
+        known = self.record.kind != "own"  # what one's own has is known when it is read
+        if known and self.split.method == "official" and not self.record.official_split:
             raise ValueError(f"split.method: {self.name} has no official split; use stratified")
-        if self.split.method == "grouped" and not self.record.grouped:
+        if known and self.split.method == "grouped" and not self.record.grouped:
             raise ValueError(
                 f"split.method: {self.name} names neither patients nor source images to be grouped "
                 "by; use stratified"

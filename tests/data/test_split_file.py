@@ -45,15 +45,17 @@ def test_a_csv_file_may_name_some_of_the_images(cells, tmp_path):
 
 
 def test_published_images_have_names_too(tmp_path):
-    config = {
-        "name": "synthetic_cells",
-        "synthetic": SyntheticConfig(train_images=16, validation_images=8, test_images=8),
-    }
-    rows = [f"test/{k},train" for k in range(8)] + [f"train/{k},test" for k in range(16)]
+    drawn = SyntheticConfig(train_images=64, validation_images=8, test_images=64)
+    rows = [
+        f"{old}/{k},{new}" for old, new in (("test", "train"), ("train", "test")) for k in range(64)
+    ]
     (tmp_path / "split.csv").write_text("path,split\n" + "\n".join(rows))
     split = {"file": tmp_path / "split.csv", "validation": 0.5}
-    with pytest.raises(DataError, match=r"has no image of class|too few"):
-        load_dataset(DatasetConfig(**config, split=split))
+    published = load_dataset(DatasetConfig(synthetic=drawn))
+    changed = load_dataset(DatasetConfig(synthetic=drawn, split=split))
+    assert changed.files["test"] == tuple(f"train/{k}" for k in range(64))
+    np.testing.assert_array_equal(changed.test.images, published.train.images)
+    assert {file.split("/")[0] for file in changed.files["train"]} == {"test"}
 
 
 SPLIT = {"train": ["a/0.png", "b/0.png"], "validation": ["a/1.png"], "test": ["a/2.png", "b/2.png"]}
@@ -79,6 +81,11 @@ def test_splits_that_do_not_fit(cells, tmp_path, files, message):
         load(cells, file=tmp_path / "splits.json")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_no_images_are_drawn_from_a_stored_split(cells):
+    with pytest.raises(ValueError, match="images_per_class needs a split of its own"):
+        DatasetConfig(name="image_folder", path=cells, images_per_class=3, split={"file": "a.csv"})
 
 
 def test_files_that_hold_no_split(cells, tmp_path):

@@ -79,7 +79,7 @@ def _pool(own: OwnSet, config: DatasetConfig, card: CardConfig) -> ImagePool:
 
 
 def _checked(pool: ImagePool, where: str) -> ImagePool:
-    """Return the pool if what it holds for each image is there for all of them."""
+    """Return the pool, with images of its own, if what belongs to each is there for all of them."""
     number = len(pool.images)
     for name in ("labels", "digests", "parts", "files", "groups", "weights"):
         values: Any = getattr(pool, name)
@@ -88,4 +88,6 @@ def _checked(pool: ImagePool, where: str) -> ImagePool:
                 f"{where}: its pool has {number:,} images but {len(values):,} {name}; expected one "
                 "for each image"
             )
-    return pool
+    # The caller rearranges them.
+    own = pool.images.copy() if isinstance(pool.images, np.ndarray) else pool.images
+    return dataclasses.replace(pool, images=own)

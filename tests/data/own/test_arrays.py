@@ -170,7 +170,9 @@ def test_a_function_may_return_a_pool(function):
     )
     dataset = load(function(lambda: pool))
     assert (dataset.name, dataset.synthetic, dataset.citation) == ("drawn", True, "Us (2026)")
+    # Loading leaves the function's own arrays as they were.
     named = load("my_images:load", card={"licence": "MIT"})
+    assert named.fingerprint == dataset.fingerprint
     assert (named.name, named.licence) == ("drawn", "MIT")
     assert "an image of drawn has one class" in error_of(load, "my_images:load", task="multilabel")
     short = dataclasses.replace(pool, files=pool.files[:7])
