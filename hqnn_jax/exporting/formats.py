@@ -129,7 +129,6 @@ def describe(model: TrainedModel, name: str, exported: Exported) -> dict[str, An
         "output": returned,
         "class_names": list(model.class_names),
         "trained_on": model.record.trained_on.model_dump(mode="json"),
-        "engine": model.config.circuit.engine,
         "largest_difference": exported.difference,
         "versions": {
             package: version(package) for package in ("hqnn-jax", *FORMATS[name].packages)
@@ -141,7 +140,8 @@ def _engine_that_does(model: TrainedModel, name: str) -> str | None:
     """The first engine with which a program of images can be made in the format."""
     if FORMATS[name].program is None or model.config.middle not in CIRCUIT_MIDDLES:
         return None
-    for engine in ENGINES:
+    # PennyLane's own simulator, which does the most, is the least likely: it comes last.
+    for engine in reversed(ENGINES):
         if engine in ("auto", model.config.circuit.engine):
             continue
         try:

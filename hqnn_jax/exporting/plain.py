@@ -1,4 +1,4 @@
-"""A function in JAX's own operations, without calls, constants worked in.
+"""A function in JAX's own operations, without calls or short loops, constants worked in.
 
 What depends on constants alone is computed, which leaves of a circuit only what differs between
 samples. The project's own primitives become the formulas behind them, and of what differs between
@@ -7,10 +7,11 @@ platforms the general form is taken.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, jaxpr_as_fun
 from jaxtyping import Array
 
@@ -18,6 +19,9 @@ from hqnn_jax.circuits.capture.index_bounds import called_jaxpr
 from hqnn_jax.exporting.interpreter import bind, interpreted
 
 _PROJECT = "hqnn_jax."
+# Steps of a loop that are written out, so that what is known beforehand is found in each: the views
+# an image is averaged over are 8.
+_MAX_UNROLLED = 16
 
 
 def plain(function: Callable[[Array], Array], like: jax.ShapeDtypeStruct) -> ClosedJaxpr:
@@ -40,11 +44,29 @@ def _inlined(eqn: JaxprEqn, operands: list[Any]) -> Sequence[Any]:
         return [params["platforms"].index(None)]
     if name == "cond" and isinstance(operands[0], int):
         return interpreted(params["branches"][operands[0]], operands[1:], _inlined)
+    if name == "scan" and params["length"] <= _MAX_UNROLLED:
+        return _unrolled(params, operands)
     formula = getattr(eqn.primitive.impl, "__wrapped__", None)
     if formula is not None and formula.__module__.startswith(_PROJECT):
         made = jax.make_jaxpr(lambda *arrays: formula(*arrays, **params))(*operands)
         return interpreted(made, operands, _inlined)
     return bind(eqn, operands)
+
+
+def _unrolled(params: Mapping[str, Any], operands: list[Any]) -> list[Any]:
+    """The outputs of `jax.lax.scan`, its steps one after the other."""
+    first, count = params["num_consts"], params["num_carry"]
+    fixed, carry = operands[:first], operands[first : first + count]
+    stacked: list[list[Any]] = []
+    steps = range(params["length"])
+    for step in reversed(steps) if params["reverse"] else steps:
+        own = [jax.lax.index_in_dim(xs, step, keepdims=False) for xs in operands[first + count :]]
+        outputs = interpreted(params["jaxpr"], [*fixed, *carry, *own], _inlined)
+        carry = outputs[:count]
+        stacked.append(outputs[count:])
+    if params["reverse"]:
+        stacked.reverse()
+    return [*carry, *(jnp.stack(ys) for ys in zip(*stacked, strict=True))]
 
 
 def _folded(flat: ClosedJaxpr) -> ClosedJaxpr:

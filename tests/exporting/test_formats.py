@@ -27,7 +27,7 @@ import sys
 import jax, jax.export, numpy as np
 program = jax.export.deserialize(bytearray(open(sys.argv[1], "rb").read()))
 images = np.load(sys.argv[2])
-np.save(sys.argv[3], np.concatenate([program.call(images[:1]), program.call(images[1:])]))
+np.save(sys.argv[3], program.call(images))
 assert not {"hqnn_jax", "flax"} & sys.modules.keys()
 """
 

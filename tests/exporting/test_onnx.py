@@ -59,9 +59,9 @@ def test_plain_operations_say_the_same_without_complex_numbers_or_calls():
     np.testing.assert_allclose(found, model.predict(images).probabilities, atol=1e-5)
 
 
-def test_a_re_uploading_circuit_is_exported():
+def test_a_model_is_converted():
     pytest.importorskip("jax2onnx")
-    assert export_model(with_circuit("re-uploading"), "onnx").difference < 1e-5
+    assert export_model(with_circuit("data once"), "onnx").difference < 1e-5
 
 
 def test_what_cannot_be_converted_is_named_and_nothing_is_returned():
@@ -73,7 +73,7 @@ def test_what_cannot_be_converted_is_named_and_nothing_is_returned():
 @pytest.mark.slow
 def test_the_engine_that_can_be_converted_is_named():
     pytest.importorskip("jax2onnx")
-    with pytest.raises(ExportError, match="with --engine statevector the model can be exported"):
+    with pytest.raises(ExportError, match="with --engine pauli_transfer the model can be exported"):
         export_model(with_circuit("data once", "pennylane"), "onnx")
 
 

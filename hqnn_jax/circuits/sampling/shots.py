@@ -20,6 +20,7 @@ from hqnn_jax.circuits.engines import pauli_transfer, statevector
 from hqnn_jax.circuits.engines.chunking import check_fits
 from hqnn_jax.circuits.gates import Gate, Observable
 from hqnn_jax.circuits.noise.model import BasisChange, NoiseModel
+from hqnn_jax.circuits.simulation.batch import nominal
 
 Key = PRNGKeyArray | UInt32[Array, "2"]
 Probabilities = Callable[
@@ -106,15 +107,14 @@ def sampler(
         key: Key, weights: ArrayLike, features: ArrayLike
     ) -> Float[Array, "batch outputs"]:
         weights, features = circuit.checked_inputs(weights, features)
-        if not len(features):
+        batch = features.shape[0]
+        if batch == 0:
             return circuit.no_outputs(weights)
         _check_memory(circuit, weights, features)
-        total = jnp.broadcast_to(
-            jnp.asarray(constants, weights.dtype), (len(features), len(constants))
-        )
+        total = jnp.broadcast_to(jnp.asarray(constants, weights.dtype), (batch, len(constants)))
         for index, (probabilities, values) in enumerate(measurements):
             exact = probabilities(weights, features)
-            keys = jax.random.split(jax.random.fold_in(key, index), len(features))
+            keys = jax.random.split(jax.random.fold_in(key, index), batch)
             counts = _draw_counts(keys, jax.lax.stop_gradient(exact), shots)
             frequencies = _with_derivative_of(counts.astype(exact.dtype) / shots, exact)
             total += _matmul(frequencies, values)
@@ -161,8 +161,9 @@ def _check_memory(
     features: Float[Array, "batch features"],
 ) -> None:
     """Raise CircuitError where the states and probabilities of the batch exceed the memory."""
-    numbers = 4.0 * 2**circuit.num_qubits * len(features)
-    check_fits(circuit, numbers * weights.dtype.itemsize, f"sampling a batch of {len(features)}")
+    batch = nominal(features.shape[0])
+    numbers = 4.0 * 2**circuit.num_qubits * batch
+    check_fits(circuit, numbers * weights.dtype.itemsize, f"sampling a batch of {batch}")
 
 
 def _measurements(
@@ -230,7 +231,8 @@ def _draw_counts(
         outcomes = jnp.searchsorted(cumulative, uniform, side="right")
         return jnp.zeros(weights.shape, jnp.int32).at[outcomes].add(1)
 
-    block = max(1, _BLOCK // shots)
+    # Blocks of a batch whose size is symbolic would leave a rest that is.
+    block = max(1, _BLOCK // shots) if isinstance(keys.shape[0], int) else None
     return jax.lax.map(draw, (keys, probabilities), batch_size=block)
 
 
