@@ -206,7 +206,7 @@ def _limits(record: ModelRecord, metrics: Mapping[str, Any]) -> Iterator[str]:
     )
     yield (
         f"A file is resized as a whole to {side} × {side} pixels, its aspect ratio is not kept: it "
-        "has to be framed as the images of the training set are."
+        "has to be framed as the images of the training set are (`--crop SHARE` uses its middle)."
     )
     chosen = "the epoch, " if record.origin.checkpoint == "best" else ""
     seeds = "the seed, " if len(record.origin.seeds) > 1 else ""

@@ -181,6 +181,7 @@ class TrainedModel:
         *,
         risk: float = RISK,
         coverage: float = COVERAGE,
+        crop: float | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> Prediction:
         """Predict the classes of images.
@@ -193,6 +194,8 @@ class TrainedModel:
                 `hqnn_jax.evaluation.selective`.
             coverage: share of images whose set holds the true class, or all true labels; see
                 `hqnn_jax.evaluation.conformal`.
+            crop: share of the shorter side of which only the square in the middle is used, as where
+                the training set shows its objects closer; None for whole images.
             batch_size: images at once. Each batch size is compiled once; fewer images are filled
                 up to a power of two.
 
@@ -203,14 +206,17 @@ class TrainedModel:
             images = [images]
         named = isinstance(images, Sequence) and all(isinstance(one, str | Path) for one in images)
         if not named:
-            images = self.stored(images)
+            images = self.stored(images, crop)
         size = min(batch_size, 1 << max(len(images) - 1, 0).bit_length())
-        found = self._of_files(images, size) if named else self.probabilities(images, size)
+        found = self._of_files(images, crop, size) if named else self.probabilities(images, size)
         return self.judged(found, risk=risk, coverage=coverage)
 
-    def _of_files(self, files: Sequence[str | Path], batch_size: int) -> np.ndarray:
+    def _of_files(
+        self, files: Sequence[str | Path], crop: float | None, batch_size: int
+    ) -> np.ndarray:
         parts = [np.zeros((0, len(self.class_names)), np.float32)]
-        for batch in read_batches(list(map(Path, files)), self.read, batch_size):
+        read = functools.partial(self.read, crop=crop)
+        for batch in read_batches(list(map(Path, files)), read, batch_size):
             if batch.unreadable:
                 raise batch.unreadable[0]
             parts.append(self.probabilities(batch.images, batch_size))
@@ -245,21 +251,28 @@ class TrainedModel:
             return np.zeros((0, len(self.class_names)), np.float32)
         return Predictor(self._compiled, batch_size)(self.variables, images)
 
-    def read(self, path: Path) -> UInt8[np.ndarray, "resolution resolution channels"]:
-        """Return an image file as files of the training set were read.
+    def read(
+        self, path: Path, crop: float | None = None
+    ) -> UInt8[np.ndarray, "resolution resolution channels"]:
+        """Return an image file as files of the training set were read; `crop` as in `predict`.
 
         Raises:
             DataError: as `decode_image`.
         """
-        return decode_image(path, file_mode=self.file_mode, resolution=self.resolution)[0]
+        if crop is None:
+            return decode_image(path, file_mode=self.file_mode, resolution=self.resolution)[0]
+        whole, _ = decode_image(path, file_mode=self.file_mode, resolution=None)
+        return self.stored(whole[None], crop)[0]
 
-    def stored(self, images: Any) -> UInt8[np.ndarray, "images resolution resolution channels"]:
-        """Return an array of images in the training set's size and channels.
+    def stored(
+        self, images: Any, crop: float | None = None
+    ) -> UInt8[np.ndarray, "images resolution resolution channels"]:
+        """Return an array in the training set's size and channels; `crop` as in `predict`.
 
         Raises:
             DataError: if it is no uint8 array of grey, RGB or RGBA images.
         """
-        return as_stored(images, file_mode=self.file_mode, resolution=self.resolution)
+        return as_stored(images, file_mode=self.file_mode, resolution=self.resolution, crop=crop)
 
     def explain(
         self,

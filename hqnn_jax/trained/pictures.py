@@ -95,8 +95,18 @@ def _batch(paths: Sequence[Path], read: Sequence[Future[np.ndarray]]) -> ImageBa
     return ImageBatch(tuple(readable), stacked, tuple(unreadable))
 
 
+def centre(
+    images: UInt8[np.ndarray, "*images height width channels"], share: float
+) -> UInt8[np.ndarray, "*images side side channels"]:
+    """Return the square in the middle whose side is this share of the shorter one."""
+    height, width = images.shape[-3:-1]
+    side = max(1, round(share * min(height, width)))
+    top, left = (height - side) // 2, (width - side) // 2
+    return images[..., top : top + side, left : left + side, :]
+
+
 def as_stored(
-    images: Any, *, file_mode: str, resolution: int
+    images: Any, *, file_mode: str, resolution: int, crop: float | None = None
 ) -> UInt8[np.ndarray, "images resolution resolution channels"]:
     """Return an array of images in the size and channels of a model's training set.
 
@@ -104,6 +114,7 @@ def as_stored(
         images: uint8[images, height, width, channels], values from 0 to 255, 1 (grey), 3 (RGB) or
             4 channels (RGBA).
         file_mode, resolution: as `decode_image` takes them.
+        crop: share that `centre` keeps; None for whole images.
 
     Raises:
         DataError: for any other array.
@@ -115,6 +126,8 @@ def as_stored(
             f"paths of image files, got {array.dtype}{list(array.shape)}; values are 0 to 255, and "
             "one image is images[None]"
         )
+    if crop is not None:
+        array = centre(array, crop)
     channels = 1 if file_mode == "L" else 3
     if array.shape[1:] == (resolution, resolution, channels):
         return array

@@ -134,7 +134,8 @@ def test_wrong_words_are_told_before_anything_is_loaded(finished, command, tmp_p
     assert_one_error(
         command("predict", run, "x.png", "--risk", "0"), 2, "--risk", "between 0 and 1"
     )
-    assert_one_error(command("predict", run, "x.png", "--coverage", "1"), 2, "--coverage")
+    for option in ("--coverage", "--crop"):
+        assert_one_error(command("predict", run, "x.png", option, "1"), 2, option)
     assert_one_error(command("predict", "quikstart", "x.png"), 1, "did you mean 'quickstart'")
 
 

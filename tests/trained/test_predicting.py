@@ -12,7 +12,7 @@ from hqnn_jax import load
 from hqnn_jax.config import DatasetConfig, SyntheticConfig
 from hqnn_jax.data.synthetic_cells import synthetic_cells
 from hqnn_jax.errors import DataError
-from hqnn_jax.trained.pictures import as_stored, find_images, read_batches
+from hqnn_jax.trained.pictures import as_stored, centre, find_images, read_batches
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +141,19 @@ def test_other_sizes_and_channels_are_converted_as_files_are(files, tmp_path, mo
         np.testing.assert_array_equal(model.stored(array)[0], read)
     assert as_stored(large, file_mode="L", resolution=28).shape == (2, 28, 28, 1)
     assert as_stored(large[:0], file_mode="RGB", resolution=28).shape == (0, 28, 28, 3)
+
+
+def test_the_middle_of_an_image_can_be_cut_out(model, tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    assert centre(image, 0.5).tolist() == image[15:45, 25:55].tolist()
+    assert centre(image[None], 1e-6).shape == (1, 1, 1, 3)
+    PIL.Image.fromarray(image).save(tmp_path / "one.png")
+    PIL.Image.fromarray(image[15:45, 25:55]).save(tmp_path / "middle.png")
+    cut = model.read(tmp_path / "middle.png")
+    np.testing.assert_array_equal(model.read(tmp_path / "one.png", crop=0.5), cut)
+    np.testing.assert_array_equal(model.stored(image[None], crop=0.5)[0], cut)
+    found = model.predict(tmp_path / "one.png", crop=0.5).probabilities
+    np.testing.assert_array_equal(found, model.predict(cut[None]).probabilities)
 
 
 def test_an_unreadable_file_is_told(model, files, tmp_path):
