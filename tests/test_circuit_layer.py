@@ -30,7 +30,16 @@ def test_every_library_has_an_example():
     assert titles == ["Optax alone", "Flax NNX", "Flax Linen", "Equinox", "PyTorch"]
 
 
-@pytest.mark.parametrize("section", SECTIONS, ids=lambda text: text.partition("\n")[0])
+FAST = ("Optax alone", "Flax NNX")
+
+
+def marked():
+    for section in SECTIONS:
+        title = section.partition("\n")[0]
+        yield pytest.param(section, id=title, marks=[] if title in FAST else [pytest.mark.slow])
+
+
+@pytest.mark.parametrize("section", list(marked()))
 def test_the_example_trains(section, shared):
     title = section.partition("\n")[0]
     needed = NEEDS.get(title)

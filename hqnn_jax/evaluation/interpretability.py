@@ -138,7 +138,7 @@ def cut_at_maps(
     """Cut a hybrid classifier at its backbone's feature maps.
 
     Args:
-        model, variables: of a `HybridClassifier`.
+        model, variables: of a `HybridNetwork`.
         frozen_backbone: the backbone that made the features, where the classifier has none.
     """
     if frozen_backbone is None:

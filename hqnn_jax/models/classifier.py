@@ -50,7 +50,7 @@ class Mlp(nnx.Module):
         return x
 
 
-class HybridClassifier(nnx.Module):
+class HybridNetwork(nnx.Module):
     """Backbone -> processor -> (projection) -> middle -> (readout) -> classifier.
 
     Without a backbone (`backbone=None`) the inputs are cached backbone features.

@@ -67,7 +67,7 @@ class Model:
     ) -> Float[Array, "batch outputs"]:
         """Evaluate with the stored batch statistics and without dropout.
 
-        `key` is what shots are drawn with, for a HybridClassifier that has a number of them.
+        `key` is what shots are drawn with, for a HybridNetwork that has a number of them.
         """
         module = self.module(variables)
         return module(inputs) if key is None else module(inputs, nnx.Rngs(shots=key))
@@ -75,7 +75,7 @@ class Model:
     def apply_training(
         self, variables: Variables, inputs: Float[Array, "batch *shape"], key: Key[Array, ""]
     ) -> TrainingOutputs:
-        """Evaluate a HybridClassifier with statistics of this batch and dropout from `key`."""
+        """Evaluate a HybridNetwork with statistics of this batch and dropout from `key`."""
         module = nnx.merge(self.training_graph, variables.params, variables.batch_stats, copy=True)
         rngs = nnx.Rngs(dropout=key)
         representation = module.represent(inputs, rngs)

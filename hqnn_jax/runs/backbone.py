@@ -101,10 +101,10 @@ def origin_config(config: BackboneConfig) -> BackboneConfig:
 
 
 def with_backbone(variables: Variables, backbone: Variables) -> Variables:
-    """Return the variables of a HybridClassifier with those of a backbone put in place of its own.
+    """Return the variables of a HybridNetwork with those of a backbone put in place of its own.
 
     Args:
-        variables: of a HybridClassifier that has a backbone.
+        variables: of a HybridNetwork that has a backbone.
         backbone: of the backbone alone.
 
     Raises:

@@ -19,7 +19,7 @@ from hqnn_jax.data.loading import load_dataset
 from hqnn_jax.data.records import Images, RecordImages
 from hqnn_jax.data.selection import noisy_labels, training_rows
 from hqnn_jax.errors import ConfigurationError
-from hqnn_jax.models.classifier import HybridClassifier
+from hqnn_jax.models.classifier import HybridNetwork
 from hqnn_jax.models.groups import count_parameters, parameter_groups
 from hqnn_jax.models.pure import Model, Variables
 from hqnn_jax.progress import Progress
@@ -94,7 +94,7 @@ class Setup:
                 key=backbone_key,
             )
             num_features = backbone.num_features
-        module = HybridClassifier(
+        module = HybridNetwork(
             self.config.model,
             backbone=backbone,
             num_features=num_features,
@@ -332,7 +332,7 @@ def check_model(config: ModelConfig) -> None:
     growth = config.circuit.growth
     for size in {config.circuit.size, config.circuit.size if growth is None else growth.maximum}:
         sized = config.model_copy(update={"circuit": config.circuit.with_size(size)})
-        HybridClassifier(sized, backbone=None, num_features=1, num_classes=2, key=jax.random.key(0))
+        HybridNetwork(sized, backbone=None, num_features=1, num_classes=2, key=jax.random.key(0))
 
 
 def _describe_dataset(dataset: ImageDataset) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from jax.tree_util import DictKey
 
 from hqnn_jax.backbones.build import abstract_backbone
-from hqnn_jax.models.classifier import HybridClassifier
+from hqnn_jax.models.classifier import HybridNetwork
 from hqnn_jax.models.pure import Model, Variables
 from hqnn_jax.trained.record import ModelRecord
 
@@ -27,7 +27,7 @@ def build_structure(record: ModelRecord, *, shots: int | None) -> tuple[Model, V
     )
     if record.backbone_variant is not None:
         backbone.set_variant(record.backbone_variant)
-    module = HybridClassifier(
+    module = HybridNetwork(
         record.model,
         backbone=backbone,
         num_features=backbone.num_features,

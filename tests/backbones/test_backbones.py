@@ -17,7 +17,7 @@ from hqnn_jax.backbones.resnet import ResNet
 from hqnn_jax.backbones.vgg import VGG16
 from hqnn_jax.config import ModelConfig
 from hqnn_jax.errors import ConfigurationError
-from hqnn_jax.models.classifier import HybridClassifier
+from hqnn_jax.models.classifier import HybridNetwork
 from hqnn_jax.models.groups import count_parameters, parameter_groups
 from hqnn_jax.models.pure import Model
 
@@ -82,7 +82,7 @@ HYBRID = {
 def test_whole_models_of_lean2025_have_its_parameter_counts(name, make, options, expected):
     backbone = make()
     config = ModelConfig(backbone={"name": name}, processor={"widths": []}, **options)
-    module = HybridClassifier(
+    module = HybridNetwork(
         config,
         backbone=backbone,
         num_features=backbone.num_features,
@@ -166,7 +166,7 @@ def narrow_vgg(monkeypatch):
 def test_vgg_drops_features_in_training_through_the_whole_model(narrow_vgg):
     config = ModelConfig(backbone={"name": "vgg16"}, processor={"widths": []}, **PLAIN)
     model, variables = Model.split(
-        HybridClassifier(
+        HybridNetwork(
             config, backbone=narrow_vgg, num_features=24, num_classes=3, key=jax.random.key(0)
         )
     )

@@ -16,7 +16,7 @@ from hqnn_jax.evaluation.interpretability import (
     integrated_gradients,
     mean_colour,
 )
-from hqnn_jax.models.classifier import HybridClassifier
+from hqnn_jax.models.classifier import HybridNetwork
 from hqnn_jax.models.pure import Model
 
 # The sizes at which each network leaves maps of more than one position, and the slow to compile.
@@ -126,7 +126,7 @@ def make_classifier(name, size, *, middle="quantum", channels=3):
     num_features = backbone.num_features
 
     def classifier(backbone):
-        return HybridClassifier(
+        return HybridNetwork(
             config,
             backbone=backbone,
             num_features=num_features,

@@ -20,7 +20,7 @@ from hqnn_jax.errors import HardwareError
 from hqnn_jax.hardware.backends import open_backend
 from hqnn_jax.hardware.compilation import compile_for, noisy_circuit
 from hqnn_jax.hardware.execution import estimate
-from hqnn_jax.models.classifier import HybridClassifier
+from hqnn_jax.models.classifier import HybridNetwork
 from hqnn_jax.models.middles import build_circuit, build_middle_circuit
 from hqnn_jax.models.pure import Model
 from hqnn_jax.progress import Progress
@@ -148,7 +148,7 @@ def test_shapes_and_controls_are_those_of_the_ideal_circuit():
     assert build_middle_circuit(model_config("matched")) is None
 
     def variables(middle, noise):
-        module = HybridClassifier(
+        module = HybridNetwork(
             model_config(middle, noise),
             backbone=None, num_features=5, num_classes=3, key=jax.random.key(0),
         )  # fmt: skip

@@ -18,7 +18,7 @@ from hqnn_jax.config import (
 )
 from hqnn_jax.config.noise import NoiseConfig
 from hqnn_jax.errors import CircuitError, ConfigurationError
-from hqnn_jax.models.classifier import HybridClassifier
+from hqnn_jax.models.classifier import HybridNetwork
 from hqnn_jax.models.controls import (
     FourierSeries,
     build_control,
@@ -43,11 +43,9 @@ def model_config(middle: str, **circuit) -> ModelConfig:
     )  # fmt: skip
 
 
-def classifier(config: ModelConfig, key=None, **options) -> HybridClassifier:
+def classifier(config: ModelConfig, key=None, **options) -> HybridNetwork:
     key = jax.random.key(0) if key is None else key
-    return HybridClassifier(
-        config, backbone=None, num_features=5, num_classes=3, key=key, **options
-    )
+    return HybridNetwork(config, backbone=None, num_features=5, num_classes=3, key=key, **options)
 
 
 def middle_of(middle: str, key: int = 0, **circuit):

@@ -11,7 +11,7 @@ from hqnn_jax.circuits import CIRCUITS
 from hqnn_jax.config import BACKBONE_NAMES, BackboneConfig, CircuitConfig, ModelConfig
 from hqnn_jax.config.loading import load_config
 from hqnn_jax.errors import ConfigurationError
-from hqnn_jax.models.classifier import HybridClassifier
+from hqnn_jax.models.classifier import HybridNetwork
 from hqnn_jax.models.controls import MatchedLayer
 from hqnn_jax.models.groups import count_parameters, parameter_groups
 from hqnn_jax.models.middles import build_circuit
@@ -23,7 +23,7 @@ FEATURES = np.random.default_rng(3).normal(size=(7, 9)).astype(np.float32)
 
 def build(key: int = 0, num_features: int = 9, num_classes: int = 5, **options):
     config = ModelConfig(**{"backbone": {"name": "compact"}, **options})
-    module = HybridClassifier(
+    module = HybridNetwork(
         config,
         backbone=None,
         num_features=num_features,
@@ -53,7 +53,7 @@ def test_an_unknown_part_is_an_error_not_a_default():
 
 def test_radhi2025_has_the_layers_of_the_paper():
     config = load_config(CONFIGS / "radhi2025_bloodmnist.yaml").model
-    module = HybridClassifier(
+    module = HybridNetwork(
         config, backbone=None, num_features=1280, num_classes=8, key=jax.random.key(0)
     )
     _, variables = Model.split(module)

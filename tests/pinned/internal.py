@@ -9,14 +9,14 @@ from hqnn_jax.circuits.sampling.trajectories import build as trajectories
 from hqnn_jax.cli.app import app
 from hqnn_jax.config import BACKBONE_NAMES, MIDDLE_NAMES
 from hqnn_jax.config.model import BackboneConfig, ModelConfig
-from hqnn_jax.models.classifier import HybridClassifier
+from hqnn_jax.models.classifier import HybridNetwork
 from hqnn_jax.models.pure import Model
 
 __all__ = [
     "BACKBONE_NAMES",
     "MIDDLE_NAMES",
     "BackboneConfig",
-    "HybridClassifier",
+    "HybridNetwork",
     "Model",
     "ModelConfig",
     "Plan",

@@ -90,7 +90,7 @@ def leaves(_: Path) -> Values:
                 "classifier": {"widths": [5], "batch_norm": True},
             },
         )
-        model = internal.HybridClassifier(
+        model = internal.HybridNetwork(
             config, backbone=None, num_features=8, num_classes=2, key=jax.random.key(0)
         )
         found[f"middle {middle}"] = _leaves(model)

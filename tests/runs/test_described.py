@@ -9,7 +9,7 @@ from flax import nnx
 from hqnn_jax.config.loading import load_config
 from hqnn_jax.experiments import hqcnn2025, hqnn2026, lean2025, radhi2025
 from hqnn_jax.experiments.paper import CONFIGS, PaperRequest
-from hqnn_jax.models.classifier import HybridClassifier
+from hqnn_jax.models.classifier import HybridNetwork
 from hqnn_jax.runs.described import describe_data, describe_network, describe_training
 from hqnn_jax.runs.summary import published_figures
 
@@ -29,7 +29,7 @@ def config(request, tmp_path):
 
 def _built(config):
     """Return the model on a few backbone features."""
-    return HybridClassifier(
+    return HybridNetwork(
         config.model, backbone=None, num_features=12, num_classes=8, key=jax.random.key(0)
     )
 

@@ -11,7 +11,7 @@ import pytest
 
 from hqnn_jax.circuits import Circuit
 from hqnn_jax.config import Config, ModelConfig, TrainingConfig
-from hqnn_jax.models.classifier import HybridClassifier
+from hqnn_jax.models.classifier import HybridNetwork
 from hqnn_jax.models.pure import Model, Variables
 from hqnn_jax.training.program import TrainingData
 from hqnn_jax.training.state import TrainState, initial_state
@@ -48,7 +48,7 @@ def small_study():
 
     def make(seed: int = 0, **training) -> SmallStudy:
         options = TrainingConfig(**{"epochs": 3, "batch_size": 16, **training})
-        module = HybridClassifier(
+        module = HybridNetwork(
             ModelConfig(**MODEL),
             backbone=None,
             num_features=NUM_FEATURES,
@@ -92,7 +92,7 @@ def setup():
             training=training,
         )
         model, variables = Model.split(
-            HybridClassifier(
+            HybridNetwork(
                 config.model,
                 backbone=backbone,
                 num_features=NUM_FEATURES,

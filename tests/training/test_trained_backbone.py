@@ -16,7 +16,7 @@ from hqnn_jax.backbones.build import build_backbone
 from hqnn_jax.config import BackboneConfig, Config
 from hqnn_jax.errors import PretrainedWeightsError, RunFolderError
 from hqnn_jax.files import write_json
-from hqnn_jax.models.classifier import HybridClassifier
+from hqnn_jax.models.classifier import HybridNetwork
 from hqnn_jax.models.pure import Model, Variables
 from hqnn_jax.progress import Progress
 from hqnn_jax.runs.backbone import origin_config, trained_backbone, with_backbone
@@ -104,7 +104,7 @@ def test_features_are_those_of_the_run(trained):
         setup.dataset.test.images
     )
     rest, variables = Model.split(
-        HybridClassifier(
+        HybridNetwork(
             setup.config.model,
             backbone=None,
             num_features=features.shape[1],
@@ -141,7 +141,7 @@ def stored(tmp_path):
         with Checkpoints(files.checkpoints(config.seed), {}, interval=0.0) as checkpoints:
             for step, accuracy in ((1, 0.9), (2, 0.5)):
                 key = jax.random.key(step)
-                module = HybridClassifier(
+                module = HybridNetwork(
                     config.model,
                     backbone=build_backbone(config.model.backbone, in_channels=1, key=key),
                     num_features=64,
