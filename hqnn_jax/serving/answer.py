@@ -149,7 +149,10 @@ class Answerer:
         share = formatting.short(100 * self.risk)
         if rejected:
             return f"Rejected: not confident enough for at most {share} % of errors. Ask an expert."
-        return f"Accepted: at most {share} % of such predictions are expected to be wrong."
+        return (
+            f"Accepted: at most {share} % of such predictions are expected to be wrong, for images "
+            "like those it was validated on."
+        )
 
     def _explain(self, image: Image, labels: Int[np.ndarray, "1"]) -> Explanation:
         cam, vectors = jax.device_get(self._compiled(jnp.asarray(image[None]), jnp.asarray(labels)))
