@@ -43,10 +43,13 @@ def command(
     coverage: Annotated[
         float, typer.Option(help="Share of images whose set holds the true class.")
     ] = 0.9,
+    crop: Annotated[
+        float | None, typer.Option(help="Share of each image's middle to use; default: all of it.")
+    ] = None,
 ) -> None:
     """Load and compile the model, then answer until Ctrl-C."""
-    for name, share in (("risk", risk), ("coverage", coverage)):
-        if not 0 < share < 1:
+    for name, share in (("risk", risk), ("coverage", coverage), ("crop", crop)):
+        if share is not None and not 0 < share < 1:
             raise ConfigurationError(f"--{name}: expected a number between 0 and 1, got {share}")
     missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
     if missing:
@@ -61,7 +64,7 @@ def command(
     progress = Progress()
     # Before the model is compiled: whether it can be served at all is known at once.
     with contextlib.closing(listen(host, port)) as taken:
-        answerer = Answerer(load(model), risk, coverage)
+        answerer = Answerer(load(model), risk, coverage, crop)
         with progress.task("compiling"):
             answerer.warm_up()
         app = create_app(answerer, Path(model).resolve().name, hosts=names_of(host))

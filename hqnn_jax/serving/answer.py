@@ -74,12 +74,13 @@ class Answerer:
 
     Attributes:
         model: the model.
-        risk, coverage: as in `TrainedModel.predict`.
+        risk, coverage, crop: as in `TrainedModel.predict`.
     """
 
     model: TrainedModel
     risk: float = RISK
     coverage: float = COVERAGE
+    crop: float | None = None
     # One image at a time: a second program on the same cores would make both slower.
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
@@ -94,12 +95,12 @@ class Answerer:
             file = Path(folder, "image")
             file.write_bytes(content)
             try:
-                return decode_image(
-                    file, file_mode=self.model.file_mode, resolution=self.model.resolution
-                )
+                side = self.model.resolution if self.crop is None else None
+                image, notes = decode_image(file, file_mode=self.model.file_mode, resolution=side)
             except DataError as error:
                 told = str(error).removeprefix(f"{file}: ").replace(str(file), "the file")
                 raise DataError(told) from error
+        return (image if side else self.model.stored(image[None], self.crop)[0]), notes
 
     def answer(self, image: Image, notes: tuple[str, ...], *, explain: bool) -> Answer:
         """Return what the model says of an image that was decoded.

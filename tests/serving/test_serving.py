@@ -111,6 +111,12 @@ def test_files_are_converted_as_those_trained_on_and_that_is_told(client, images
     assert client.post("/predict", content=png(images[0])).json()["notes"] == []
 
 
+def test_of_an_image_that_is_cut_its_middle_is_answered(answerer):
+    whole = np.random.default_rng(1).integers(0, 256, (40, 40, 3), np.uint8)
+    cut, _ = Answerer(answerer.model, crop=0.5).decode(png(whole))
+    np.testing.assert_array_equal(cut, answerer.model.stored(whole[None, 10:30, 10:30])[0])
+
+
 def test_what_is_no_image_is_told_in_a_line_that_names_no_file(client, images):
     post = lambda content: client.post("/predict", content=content)  # noqa: E731
     refused(post(b"no image"), 400, "not a readable image", "expected a complete JPEG, PNG")
