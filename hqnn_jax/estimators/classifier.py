@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
@@ -98,7 +97,7 @@ class HybridClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> HybridClassifier:
+    def fit(self, X: Any, y: Any) -> HybridClassifier:
         """Train a new network on samples and their classes, numbers or text.
 
         Raises:
@@ -132,13 +131,13 @@ class HybridClassifier(ClassifierMixin, BaseEstimator):
         _PREDICTORS.pop(self, None)
         return self
 
-    def predict(self, X: ArrayLike) -> Shaped[np.ndarray, " samples"]:
+    def predict(self, X: Any) -> Shaped[np.ndarray, " samples"]:
         """Return the most probable class of each sample."""
         probabilities = self.predict_proba(X)
         found: np.ndarray = self.classes_[probabilities.argmax(axis=1)]
         return found
 
-    def predict_proba(self, X: ArrayLike) -> Float[np.ndarray, "samples classes"]:
+    def predict_proba(self, X: Any) -> Float[np.ndarray, "samples classes"]:
         """Return the probability of each class for each sample, in the order of `classes_`."""
         check_is_fitted(self)
         inputs = self._scaled(self._checked(X))
@@ -147,23 +146,25 @@ class HybridClassifier(ClassifierMixin, BaseEstimator):
         found = _PREDICTORS[self](self._variables, inputs).astype(np.float64)
         return found / found.sum(axis=1, keepdims=True)
 
-    def _checked(self, X: ArrayLike, y: ArrayLike | None = None) -> Any:
+    def _checked(self, X: Any, *y: Any) -> Any:
         """Return the samples, and the classes where they are given, as arrays."""
         images = np.asarray(X).ndim > 2
-        options: dict[str, Any] = {"allow_nd": images, "reset": y is not None}
+        options: dict[str, Any] = {"allow_nd": images, "reset": bool(y)}
         if images:
             options["dtype"] = None
-        if y is None:
-            samples = validate_data(self, X, **options)
+        if y:
+            samples, classes = validate_data(self, X, *y, ensure_min_samples=2, **options)
         else:
-            samples, y = validate_data(self, X, y, ensure_min_samples=2, **options)
+            samples = validate_data(self, X, **options)
         samples = _as_images(samples) if images else samples.astype(np.float64)
-        shape = getattr(self, "_blueprint", None) and self._blueprint.shape
-        if y is None and samples.shape[1:] != shape:
+        if y:
+            return samples, classes
+        shape = self._blueprint.shape
+        if samples.shape[1:] != shape:
             raise ValueError(
                 f"X has samples of shape {samples.shape[1:]}; expected {shape}, as in fit"
             )
-        return samples if y is None else (samples, y)
+        return samples
 
     def _scaled(self, samples: np.ndarray) -> np.ndarray:
         """Return what the network takes: standardised features in float32, images as they are."""

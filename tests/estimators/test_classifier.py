@@ -95,8 +95,8 @@ def test_it_learns_images():
     np.testing.assert_allclose(
         classifier.predict_proba(images / 255), classifier.predict_proba(images), atol=1e-6
     )
-    with pytest.raises(ValueError, match=r"X has samples of shape \(8, 16, 1\)"):
-        classifier.predict(images[:, :8])
+    with pytest.raises(ValueError, match=r"X has samples of shape \(16, 8, 1\)"):
+        classifier.predict(images[:, :, :8])
 
 
 @pytest.mark.slow
