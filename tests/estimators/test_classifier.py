@@ -2,6 +2,7 @@
 
 import pickle
 
+import jaxtyping
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -99,7 +100,16 @@ def test_it_learns_images():
         classifier.predict(images[:, :, :8])
 
 
+@pytest.fixture
+def unchecked():
+    """Annotations are checked in tests only; scikit-learn gives parameters of every kind."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
+
+
 @pytest.mark.slow
 @parametrize_with_checks([HybridClassifier(num_qubits=2, num_layers=1)])
-def test_it_is_what_scikit_learn_asks_for(estimator, check):
+def test_it_is_what_scikit_learn_asks_for(estimator, check, unchecked):
     check(estimator)
