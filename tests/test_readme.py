@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+import PIL.Image
 
 from hqnn_jax.config import CircuitConfig
 from hqnn_jax.models.middles import build_circuit
@@ -14,7 +15,8 @@ README = Path(__file__).parent.parent / "README.md"
 
 
 def test_the_own_circuit_runs_and_is_short(tmp_path, monkeypatch):
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    (code,) = (block for block in blocks if "Circuit.from_function" in block)
     assert len([line for line in code.splitlines() if line.strip()]) <= 15
     (tmp_path / "my_circuits.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
@@ -28,6 +30,19 @@ def test_the_own_circuit_runs_and_is_short(tmp_path, monkeypatch):
         circuit.to_jax(engine="pennylane")(weights, features),
         atol=1e-5,
     )
+
+
+def test_a_trained_model_predicts_as_shown(tmp_path, monkeypatch, capsys):
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    (code,) = (block for block in blocks if "import load" in block)
+    (tmp_path / "new_cells").mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("1", "2"):
+        pixels = rng.integers(0, 256, (40, 30, 3), np.uint8)
+        PIL.Image.fromarray(pixels).save(tmp_path / "new_cells" / f"{name}.png")
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace('"runs/cells"', '"quickstart"'))
+    assert capsys.readouterr().out.count("(") >= 2
 
 
 def test_the_named_files_and_configurations_exist():

@@ -76,8 +76,9 @@ def test_wrong_shapes_are_reported(engine):
         evaluate(jnp.zeros((6, 4)), jnp.zeros((3, 4)))
     with pytest.raises(CircuitError, match=r"features have shape \(3, 6\), expected \(batch, 4\)"):
         evaluate(jnp.zeros((4, 6)), jnp.zeros((3, 6)))
-    with pytest.raises(CircuitError, match=r"features have shape \(4,\)"):
-        evaluate(jnp.zeros((4, 6)), jnp.zeros(4))
+    # Four features alone are one sample.
+    with pytest.raises(CircuitError, match=r"features have shape \(5,\), expected \(batch, 4\)"):
+        evaluate(jnp.zeros((4, 6)), jnp.zeros(5))
 
 
 def test_unknown_engine_names_the_closest():
