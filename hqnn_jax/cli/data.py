@@ -9,9 +9,8 @@ import typer
 
 from hqnn_jax import commands
 from hqnn_jax.cli.command_line import Command
-from hqnn_jax.cli.completion import config_file
 from hqnn_jax.cli.configs import find_config, new_folder
-from hqnn_jax.cli.options import key_values
+from hqnn_jax.cli.options import ConfigFile, key_values
 from hqnn_jax.config import Config
 from hqnn_jax.config.loading import load_config
 from hqnn_jax.errors import DataError
@@ -35,12 +34,7 @@ where the images cannot be trained on.
 
 
 def inspect(
-    config: Annotated[
-        Path,
-        typer.Argument(
-            help="YAML file, e.g. configs/quickstart.yaml.", autocompletion=config_file()
-        ),
-    ],
+    config: ConfigFile,
     overrides: Annotated[list[str] | None, key_values("Changed keys.", Config)] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder; default: runs/NAME-inspect-DATE-TIME.")

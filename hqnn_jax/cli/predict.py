@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hqnn_jax.cli.options import TrainedName
+from hqnn_jax.cli.options import Coverage, Crop, Risk, TrainedName, require_shares
 from hqnn_jax.errors import ConfigurationError, DataError, RunFolderError
 from hqnn_jax.progress import Progress
 from hqnn_jax.text import plural
+from hqnn_jax.trained.layout import COVERAGE, RISK
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,24 +50,16 @@ def command(
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite what --out and --explain name.")
     ] = False,
-    risk: Annotated[
-        float, typer.Option(help="Largest share of errors among what is not rejected.")
-    ] = 0.05,
-    coverage: Annotated[
-        float, typer.Option(help="Share of images whose set holds the true class.")
-    ] = 0.9,
-    crop: Annotated[
-        float | None, typer.Option(help="Share of each image's middle to use; default: all of it.")
-    ] = None,
+    risk: Risk = RISK,
+    coverage: Coverage = COVERAGE,
+    crop: Crop = None,
     explain: Annotated[
         Path | None, typer.Option(help="Folder for a heat map of each image, as PNG.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, max=65536, help="Images at once.")] = 256,
 ) -> None:
     """Predict, and write or print the table."""
-    for name, share in (("risk", risk), ("coverage", coverage), ("crop", crop)):
-        if share is not None and not 0 < share < 1:
-            raise ConfigurationError(f"--{name}: expected a number between 0 and 1, got {share}")
+    require_shares(risk=risk, coverage=coverage, crop=crop)
     _require_new(out, explain, force=force)
     from hqnn_jax.trained.pictures import find_images
 

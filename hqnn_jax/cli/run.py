@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hqnn_jax.cli.command_line import stopped_at_once
-from hqnn_jax.cli.completion import config_file
 from hqnn_jax.cli.configs import find_config, new_folder
-from hqnn_jax.cli.options import key_values
+from hqnn_jax.cli.options import ConfigFile, key_values
 from hqnn_jax.config import Config
 from hqnn_jax.config.loading import load_config
 from hqnn_jax.progress import Progress
@@ -38,12 +37,7 @@ keeps the last checkpoint. Both say how to go on, and exit with 1.
 
 
 def command(
-    config: Annotated[
-        Path,
-        typer.Argument(
-            help="YAML file, e.g. configs/quickstart.yaml.", autocompletion=config_file()
-        ),
-    ],
+    config: ConfigFile,
     overrides: Annotated[list[str] | None, key_values("Changed keys.", Config)] = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder; default: runs/NAME-DATE-TIME.")

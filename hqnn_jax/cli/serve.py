@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from hqnn_jax.cli.options import TrainedName
-from hqnn_jax.errors import ConfigurationError, ServingError
+from hqnn_jax.cli.options import Coverage, Crop, Risk, TrainedName, require_shares
+from hqnn_jax.errors import ServingError
 from hqnn_jax.progress import Progress
+from hqnn_jax.trained.layout import COVERAGE, RISK
 
 NAME = "serve"
 HELP = """Serve a trained model on this machine: a page to drag an image into, and a JSON endpoint.
@@ -37,20 +38,12 @@ def command(
         str, typer.Option(help="Address to listen on; the default is this machine alone.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any free one.")] = 8000,
-    risk: Annotated[
-        float, typer.Option(help="Largest share of errors among what is not rejected.")
-    ] = 0.05,
-    coverage: Annotated[
-        float, typer.Option(help="Share of images whose set holds the true class.")
-    ] = 0.9,
-    crop: Annotated[
-        float | None, typer.Option(help="Share of each image's middle to use; default: all of it.")
-    ] = None,
+    risk: Risk = RISK,
+    coverage: Coverage = COVERAGE,
+    crop: Crop = None,
 ) -> None:
     """Load and compile the model, then answer until Ctrl-C."""
-    for name, share in (("risk", risk), ("coverage", coverage), ("crop", crop)):
-        if share is not None and not 0 < share < 1:
-            raise ConfigurationError(f"--{name}: expected a number between 0 and 1, got {share}")
+    require_shares(risk=risk, coverage=coverage, crop=crop)
     missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
     if missing:
         raise ServingError(

@@ -22,6 +22,7 @@ from hqnn_jax.data.pool import (
     check_label_map,
     draw_per_class,
     mapped_task,
+    part_numbers,
 )
 from hqnn_jax.data.records import RecordImages, divide
 from hqnn_jax.data.split_file import divided_by_file
@@ -207,8 +208,7 @@ def _synthetic_pool(config: DatasetConfig) -> ImagePool:
 def _numbered(part_sizes: Mapping[str, int]) -> dict[str, Any]:
     """Return the parts of a pool whose images have no names."""
     return {
-        "part_names": tuple(part_sizes),
-        "parts": np.repeat(np.arange(len(part_sizes), dtype=np.int32), list(part_sizes.values())),
+        **part_numbers(part_sizes),
         "files": tuple(f"{part}/{k}" for part, size in part_sizes.items() for k in range(size)),
     }
 

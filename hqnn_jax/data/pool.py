@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int, Int32, UInt8
@@ -66,6 +67,14 @@ class ImagePool:
     def with_warnings(self, *warnings: str) -> ImagePool:
         """Return the pool with more warnings."""
         return dataclasses.replace(self, warnings=(*self.warnings, *warnings))
+
+
+def part_numbers(part_sizes: Mapping[str, int]) -> dict[str, Any]:
+    """Return `parts` and `part_names` of a pool whose images come part after part."""
+    return {
+        "part_names": tuple(part_sizes),
+        "parts": np.repeat(np.arange(len(part_sizes), dtype=np.int32), list(part_sizes.values())),
+    }
 
 
 def binary_task(pool: ImagePool, positive_labels: Sequence[int]) -> ImagePool:

@@ -18,7 +18,7 @@ from hqnn_jax.reporting.formatting import (
     with_interval,
 )
 from hqnn_jax.runs.described import describe_data, describe_network, describe_training
-from hqnn_jax.trained.model import COVERAGE, RISK
+from hqnn_jax.trained.layout import COVERAGE, RISK
 from hqnn_jax.trained.record import ModelRecord
 
 # The Hugging Face hub reads it; whose licence the weights have is their author's to say.

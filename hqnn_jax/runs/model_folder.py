@@ -26,7 +26,7 @@ from hqnn_jax.runs.chosen import Chosen
 from hqnn_jax.runs.model_card import model_card
 from hqnn_jax.runs.setup import Setup, evaluated_model
 from hqnn_jax.trained.folder import write_model
-from hqnn_jax.trained.model import COVERAGE, RISK
+from hqnn_jax.trained.layout import COVERAGE, RISK
 from hqnn_jax.trained.record import (
     FORMAT,
     CheckpointRecord,

@@ -24,7 +24,8 @@ from hqnn_jax.errors import CircuitError, DataError
 from hqnn_jax.evaluation.interpretability import grad_cam
 from hqnn_jax.models.middles import QuantumLayer, build_middle_circuit
 from hqnn_jax.reporting import formatting
-from hqnn_jax.trained.model import COVERAGE, RISK, TrainedModel
+from hqnn_jax.trained.layout import COVERAGE, RISK
+from hqnn_jax.trained.model import TrainedModel
 
 Image = UInt8[np.ndarray, "resolution resolution channels"]
 

@@ -23,6 +23,7 @@ from hqnn_jax.evaluation.answers import answered, confidence
 from hqnn_jax.evaluation.calibration import tempered, tempered_labels
 from hqnn_jax.evaluation.conformal import prediction_sets
 from hqnn_jax.models.pure import Model, Variables
+from hqnn_jax.trained.layout import COVERAGE, RISK
 from hqnn_jax.trained.pictures import as_stored, read_batches
 from hqnn_jax.trained.record import ModelRecord
 from hqnn_jax.trained.structure import build_structure
@@ -30,8 +31,6 @@ from hqnn_jax.trained.validation import ValidationScores
 from hqnn_jax.training.prediction import Predictor, averaged_over_views
 from hqnn_jax.training.step import Preprocessing
 
-RISK, COVERAGE = 0.05, 0.9
-"""What is asked for where nobody says otherwise."""
 BATCH_SIZE = 256
 BETWEEN = " | "
 """Between names of classes, which have commas."""

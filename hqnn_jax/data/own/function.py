@@ -19,8 +19,8 @@ from hqnn_jax.config.dataset import CardConfig
 from hqnn_jax.data.dataset import Progress
 from hqnn_jax.data.leakage import image_digests
 from hqnn_jax.data.own.arrays import arrays_in_memory, find_in_arrays
-from hqnn_jax.data.own.own_set import OwnSet, part_numbers, provenance
-from hqnn_jax.data.pool import ImagePool
+from hqnn_jax.data.own.own_set import OwnSet, provenance
+from hqnn_jax.data.pool import ImagePool, part_numbers
 from hqnn_jax.errors import DataError, HqnnError
 from hqnn_jax.own_parts import import_own
 from hqnn_jax.text import one_line

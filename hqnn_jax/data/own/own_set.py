@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from hqnn_jax.config.dataset import CardConfig
 from hqnn_jax.data.dataset import SPLIT_NAMES, Progress
 from hqnn_jax.data.folder_set import conversion_warnings, load_folder_set
 from hqnn_jax.data.found import FoundImages
-from hqnn_jax.data.pool import ImagePool
+from hqnn_jax.data.pool import ImagePool, part_numbers
 from hqnn_jax.errors import DataError, printable
 from hqnn_jax.files import cache_dir
 
@@ -126,14 +126,6 @@ def provenance(config: DatasetConfig, own: CardConfig) -> dict[str, Any]:
         "citation": given("citation", f"{NOT_GIVEN} (dataset.card.citation)"),
         "url": given("url", ""),
         "description": given("description", ""),
-    }
-
-
-def part_numbers(part_sizes: Mapping[str, int]) -> dict[str, Any]:
-    """Return the parts of a pool whose images come part after part."""
-    return {
-        "part_names": tuple(part_sizes),
-        "parts": np.repeat(np.arange(len(part_sizes), dtype=np.int32), list(part_sizes.values())),
     }
 
 
